@@ -1,0 +1,12 @@
+//! The nouns of imgctl, without any I/O.
+//!
+//! An [`osimage`] names package lists ([`pkglist`], [`exlist`]) and, resolved, becomes a [`plan`]. A [`build`] is
+//! one run of it: every [`stage`] of every attempt leads to a generation under the numbers of [`id`]. Names,
+//! architectures and roles are checked once, when they are read ([`name`], [`arch`], [`role`]).
+
+pub mod arch;
+pub mod id;
+pub mod name;
+pub mod plan;
+pub mod role;
+pub mod stage;
