@@ -4,7 +4,10 @@
 //! one run of it: every [`stage`] of every attempt leads to a generation under the numbers of [`id`]. Names,
 //! architectures and roles are checked once, when they are read ([`name`], [`arch`], [`role`]).
 
+pub mod agent;
 pub mod arch;
+pub mod build;
+pub mod generation;
 pub mod id;
 pub mod name;
 pub mod plan;

@@ -1,0 +1,110 @@
+//! Agents as the coordinator knows them: what they say of their nodes, and how they stand.
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::name::AgentName;
+
+/// What an agent says of its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFacts {
+    /// The node's architecture.
+    pub arch: Arch,
+    /// `ID` and `VERSION_ID` of os-release, joined: `debian12`.
+    pub os: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// What it can build with: `apt`, `dnf`, `zypper`.
+    pub package_systems: Vec<String>,
+    /// Name and version of each tool found.
+    pub tools: Vec<String>,
+    /// Free bytes where trees are built.
+    pub scratch_free_bytes: u64,
+    /// All bytes there.
+    pub scratch_total_bytes: u64,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// Processors.
+    pub cpus: u32,
+    /// How it sees the MN's install root.
+    pub install: InstallView,
+    /// How many attempts it takes at once.
+    pub slots: u32,
+    /// The agent's own version.
+    pub version: String,
+}
+
+/// How a node sees the MN's install root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstallView {
+    /// It is the MN itself.
+    Local,
+    /// Mounted over the network.
+    Nfs,
+    /// Not at all: archives are uploaded.
+    None,
+}
+
+impl InstallView {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Nfs => "nfs",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Whether an agent can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentState {
+    /// It has a session.
+    Connected,
+    /// Its session broke, its lease still runs.
+    Silent,
+    /// It has not been heard of for a lease.
+    Offline,
+}
+
+impl AgentState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Silent => "silent",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// An agent that has joined, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its name, as in its certificate.
+    pub name: AgentName,
+    /// When it joined, in milliseconds since 1970.
+    pub joined_ms: i64,
+    /// sha256 of its certificate; another one of the same name is refused.
+    pub certificate_sha256: String,
+    /// When that ends, in milliseconds since 1970.
+    pub certificate_expires_ms: i64,
+    /// What it last said of its node.
+    pub facts: Option<AgentFacts>,
+    /// When it was last heard of, in milliseconds since 1970; 0: never.
+    pub last_seen_ms: i64,
+}
+
+/// An agent as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// What is recorded.
+    #[serde(flatten)]
+    pub record: AgentRecord,
+    /// Whether it can be reached.
+    pub state: AgentState,
+    /// Attempts in hand: `12.1 compute`.
+    pub attempts: Vec<String>,
+}
