@@ -7,11 +7,13 @@
 pub mod agent;
 pub mod arch;
 pub mod build;
+pub mod exlist;
 pub mod generation;
 pub mod id;
 pub mod listfile;
 pub mod name;
 pub mod osimage;
+pub mod pkglist;
 pub mod plan;
 pub mod problem;
 pub mod role;

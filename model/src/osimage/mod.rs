@@ -9,5 +9,6 @@ pub mod definition;
 pub mod repository;
 
 pub use attribute::{Attribute, Kind};
+pub(crate) use check::is_variable_name;
 pub use definition::{AttributeChange, Osimage};
 pub use repository::{Location, RepositoryEntry};
