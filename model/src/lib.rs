@@ -1,8 +1,10 @@
 //! The nouns of imgctl, without any I/O.
 //!
-//! An [`osimage`] names package lists ([`pkglist`], [`exlist`]) and, resolved, becomes a [`plan`]. A [`build`] is
-//! one run of it: every [`stage`] of every attempt leads to a generation under the numbers of [`id`]. Names,
-//! architectures and roles are checked once, when they are read ([`name`], [`arch`], [`role`]).
+//! An [`osimage`] (as text: a [`stanza`]) names package lists ([`pkglist`]), exclude lists ([`exlist`]) and
+//! [`synclist`]s, which a [`listfile`] reader brings in, and, resolved, becomes a [`plan`]; what is wrong with any of
+//! them is a [`problem`]. A [`build`] is one run of it: every [`stage`] of every attempt leads to a generation under
+//! the numbers of [`id`]. Names, architectures and roles are checked once, when they are read ([`name`], [`arch`],
+//! [`role`]).
 
 pub mod agent;
 pub mod arch;
@@ -19,3 +21,4 @@ pub mod problem;
 pub mod role;
 pub mod stage;
 pub mod stanza;
+pub mod synclist;

@@ -57,6 +57,8 @@ pub(crate) struct ListReader<'a, 'f> {
     /// Every file read, in order, each once.
     pub(crate) files: Vec<PathBuf>,
     opened: usize,
+    /// Whether `#INCLUDE:` means anything in these files.
+    follow: bool,
     /// What is wrong.
     pub(crate) problems: Vec<Problem>,
 }
@@ -67,7 +69,7 @@ impl<'a, 'f> ListReader<'a, 'f> {
         variables: Option<&'a BTreeMap<String, String>>,
         read: &'a mut ReadFile<'f>,
     ) -> Self {
-        Self { attribute, variables, read, bytes: 0, files: Vec::new(), opened: 0, problems: Vec::new() }
+        Self { attribute, variables, read, bytes: 0, files: Vec::new(), opened: 0, follow: true, problems: Vec::new() }
     }
 
     /// The lines of a top-level file with every include in its place.
@@ -86,13 +88,19 @@ impl<'a, 'f> ListReader<'a, 'f> {
         lines
     }
 
+    /// The lines of a file of a kind that has no includes.
+    pub(crate) fn lines_without_includes(&mut self, file: &Path) -> Vec<Line> {
+        self.follow = false;
+        self.lines(file)
+    }
+
     fn flatten(&mut self, base: &Path, chain: &mut Vec<PathBuf>, bytes: &[u8], lines: &mut Vec<Line>) {
         let file: Rc<Path> = chain.last().map_or(base, PathBuf::as_path).into();
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         for (index, raw) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let at = Place { file: Rc::clone(&file), line: index + 1 };
             let Some(text) = self.text(raw, &at) else { continue };
-            if text.trim_start().starts_with(INCLUDE) {
+            if self.follow && text.trim_start().starts_with(INCLUDE) {
                 if let Some(path) = self.included(text.trim_start(), &at) {
                     self.include(base, chain, &base.join(path), &at, lines);
                 }

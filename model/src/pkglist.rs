@@ -120,9 +120,9 @@ impl Parser {
     }
 
     fn directive(&mut self, text: &str, indented: bool, at: &Place) {
-        let known = if let Some(rest) = text.strip_prefix(NEW_PASS) {
+        if let Some(rest) = text.strip_prefix(NEW_PASS) {
             self.pass += usize::from(rest.is_empty());
-            self.closed(rest, NEW_PASS, at)
+            self.closed(rest, NEW_PASS, at);
         } else if let Some(rest) = text.strip_prefix(ENV) {
             match rest.split_once('#') {
                 None => self.problem(at, "this directive is not closed; write `#ENV:NAME=value#`"),
@@ -133,11 +133,10 @@ impl Parser {
             }
         } else {
             return self.comment(text, at);
-        };
+        }
         if indented {
             self.warn(at, "this directive is indented; it is taken, but xCAT would not see it");
         }
-        known
     }
 
     fn closed(&mut self, rest: &str, directive: &str, at: &Place) {
