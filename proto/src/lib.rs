@@ -1,9 +1,11 @@
 //! The wire: what is said ([`v1`], [`convert`]), and how it is secured ([`tls`]).
 //!
-//! Wire types end at the handlers: [`convert`] turns them into `model` nouns and back.
+//! Wire types end at the handlers: [`convert`] turns them into `model` nouns and back, and what it can't take it
+//! names as a [`violation`].
 
 pub mod convert;
 pub mod tls;
+pub mod violation;
 
 /// The version of the session protocol that this code speaks.
 pub const SESSION_PROTOCOL: u32 = 1;

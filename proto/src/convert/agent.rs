@@ -1,0 +1,174 @@
+//! Agents: what they say of their nodes, and how the coordinator shows them.
+
+use model::agent::{AgentFacts, AgentRecord, AgentState, AgentView, InstallView};
+
+use crate::v1;
+use crate::violation::{FieldViolation, OfField};
+
+impl From<AgentFacts> for v1::AgentFacts {
+    fn from(facts: AgentFacts) -> Self {
+        let AgentFacts {
+            arch,
+            os,
+            kernel,
+            package_systems,
+            tools,
+            scratch_free_bytes,
+            scratch_total_bytes,
+            memory_bytes,
+            cpus,
+            install,
+            slots,
+            version,
+        } = facts;
+        Self {
+            arch: arch.as_str().to_owned(),
+            os,
+            kernel,
+            package_systems,
+            tools,
+            scratch_free_bytes,
+            scratch_total_bytes,
+            memory_bytes,
+            cpus,
+            install: install.as_str().to_owned(),
+            slots,
+            version,
+        }
+    }
+}
+
+impl TryFrom<v1::AgentFacts> for AgentFacts {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::AgentFacts) -> Result<Self, FieldViolation> {
+        let v1::AgentFacts {
+            arch,
+            os,
+            kernel,
+            package_systems,
+            tools,
+            scratch_free_bytes,
+            scratch_total_bytes,
+            memory_bytes,
+            cpus,
+            install,
+            slots,
+            version,
+        } = wire;
+        Ok(Self {
+            arch: arch.parse().of_field("arch")?,
+            os,
+            kernel,
+            package_systems,
+            tools,
+            scratch_free_bytes,
+            scratch_total_bytes,
+            memory_bytes,
+            cpus,
+            install: install_of_word(&install)?,
+            slots,
+            version,
+        })
+    }
+}
+
+fn install_of_word(word: &str) -> Result<InstallView, FieldViolation> {
+    Ok(match word {
+        "local" => InstallView::Local,
+        "nfs" => InstallView::Nfs,
+        "none" => InstallView::None,
+        _ => return Err(FieldViolation::new("install", format_args!("`{word}` is none of local, nfs and none"))),
+    })
+}
+
+impl From<AgentView> for v1::Agent {
+    fn from(view: AgentView) -> Self {
+        let AgentView { record, state, attempts } = view;
+        let AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms } = record;
+        Self {
+            name: name.into(),
+            state: state.as_str().to_owned(),
+            facts: facts.map(Into::into),
+            joined_ms,
+            last_seen_ms,
+            attempts,
+            certificate_sha256,
+            certificate_expires_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Agent> for AgentView {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::Agent) -> Result<Self, FieldViolation> {
+        let v1::Agent {
+            name,
+            state,
+            facts,
+            joined_ms,
+            last_seen_ms,
+            attempts,
+            certificate_sha256,
+            certificate_expires_ms,
+        } = wire;
+        let facts = facts.map(AgentFacts::try_from).transpose().map_err(|error| error.scope("facts"))?;
+        let name = name.parse().of_field("name")?;
+        let record = AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms };
+        Ok(Self { record, state: state_of_word(&state)?, attempts })
+    }
+}
+
+fn state_of_word(word: &str) -> Result<AgentState, FieldViolation> {
+    Ok(match word {
+        "connected" => AgentState::Connected,
+        "silent" => AgentState::Silent,
+        "offline" => AgentState::Offline,
+        _ => return Err(FieldViolation::new("state", format_args!("`{word}` is not an agent's state"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::arch::Arch;
+
+    fn view() -> AgentView {
+        let facts = AgentFacts {
+            arch: Arch::Ppc64le,
+            os: "rhel9.4".into(),
+            kernel: "5.14.0".into(),
+            package_systems: vec!["dnf".into()],
+            tools: vec!["dnf 4.14".into()],
+            scratch_free_bytes: 1,
+            scratch_total_bytes: 2,
+            memory_bytes: 3,
+            cpus: 4,
+            install: InstallView::Nfs,
+            slots: 5,
+            version: "0.1.0".into(),
+        };
+        let record = AgentRecord {
+            name: "p9-01".parse().unwrap(),
+            joined_ms: 6,
+            certificate_sha256: "ab".into(),
+            certificate_expires_ms: 7,
+            facts: Some(facts),
+            last_seen_ms: 8,
+        };
+        AgentView { record, state: AgentState::Silent, attempts: vec!["12.1 compute".into()] }
+    }
+
+    #[test]
+    fn an_agent_survives_the_way_over_the_wire() {
+        assert_eq!(AgentView::try_from(v1::Agent::from(view())).unwrap(), view());
+    }
+
+    #[test]
+    fn a_violation_names_the_field_of_the_facts() {
+        let mut wire = v1::Agent::from(view());
+        wire.facts.as_mut().unwrap().arch = "vax".into();
+        assert_eq!(AgentView::try_from(wire).unwrap_err().field(), "facts.arch");
+    }
+}
