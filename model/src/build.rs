@@ -332,6 +332,22 @@ pub struct AttemptRecord {
     pub last_event: u64,
     /// The unguessable folder that it publishes into, relative to the install root.
     pub staging: std::path::PathBuf,
+    /// What it published; a coordinator that restarts goes on with receiving it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedArchive>,
+}
+
+/// The archive that an agent says it has published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedArchive {
+    /// `sha256:…` of the archive.
+    pub digest: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The kernel in the image, in `uname -r` form.
+    pub kernel_version: String,
+    /// Number of installed packages.
+    pub packages: u32,
 }
 
 /// One file that nodes boot, or the tree.

@@ -1,6 +1,7 @@
 //! Builds with their state, attempts, artefacts and failure.
 //!
-//! Not on the wire: the staging folder of an attempt, whose name is a secret of the coordinator and one agent.
+//! Not on the wire: the staging folder of an attempt, whose name is a secret of the coordinator and one agent, and
+//! what was published into it.
 
 use std::path::PathBuf;
 
@@ -228,7 +229,7 @@ impl From<v1::Failure> for Failure {
 
 impl From<AttemptRecord> for v1::AttemptRecord {
     fn from(record: AttemptRecord) -> Self {
-        let AttemptRecord { attempt, agent, started_ms, ended_ms, stages, outcome, last_event, staging: _ } = record;
+        let AttemptRecord { attempt, agent, started_ms, ended_ms, stages, outcome, last_event, staging: _, published: _ } = record;
         Self {
             attempt: attempt.get(),
             agent: agent.into(),
@@ -256,6 +257,7 @@ impl TryFrom<v1::AttemptRecord> for AttemptRecord {
             outcome: some_text(outcome),
             last_event,
             staging: PathBuf::new(),
+            published: None,
         })
     }
 }

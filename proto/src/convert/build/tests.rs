@@ -15,6 +15,7 @@ fn attempt() -> AttemptRecord {
         outcome: Some("failed in packages".into()),
         last_event: 4,
         staging: PathBuf::new(),
+        published: None,
     }
 }
 
