@@ -1,0 +1,128 @@
+//! `kernelver`: the kernel to install and to use, with the packages that go with it (XCAT.md 6.1, 6.4, 6.9).
+
+use std::path::Path;
+
+use model::osimage::{Location, RepositoryEntry};
+use model::plan::{KernelChoice, PackageItem, Pass, Repository};
+
+use super::notes::Notes;
+use super::release::System;
+use super::repositories::from_entry;
+use super::target::Target;
+
+/// Packages of the Red Hat family that carry the kernel's version.
+const VERSIONED: [&str; 5] = ["kernel", "kernel-headers", "kernel-devel", "kernel-tools", "kernel-bootwrapper"];
+
+/// Chooses the kernel, and pins its packages in the passes where one is named.
+pub(super) fn choose(
+    target: &Target<'_>,
+    passes: &mut Vec<Pass>,
+    repositories: &mut Vec<Repository>,
+    notes: &mut Notes,
+) -> KernelChoice {
+    let Some(version) = target.osimage.get("kernelver") else {
+        notes.defaulted("kernelver", "", "the newest kernel in the root image");
+        if let Some(directory) = target.osimage.get("kerneldir") {
+            notes.warn(format!("kerneldir `{directory}` is not used, because kernelver is not set"));
+        }
+        return KernelChoice::Newest;
+    };
+    notes.given("kernelver", version);
+    match target.release.as_ref().map(|release| release.system()) {
+        Some(System::Apt) => add_image(passes, version),
+        Some(System::Dnf) => pin(passes, version),
+        Some(System::Zypper) => pin_default(passes, target.osimage.get("krpmver"), notes),
+        None => {}
+    }
+    repositories.extend(kernel_repository(target, notes));
+    KernelChoice::Exactly { version: version.to_owned() }
+}
+
+/// apt: the package has the version in its name.
+fn add_image(passes: &mut Vec<Pass>, version: &str) {
+    let name = format!("linux-image-{version}");
+    let known = |pass: &Pass| pass.install.iter().any(|item| item.name == name);
+    if !passes.iter().any(known) {
+        if passes.is_empty() {
+            passes.push(Pass::default());
+        }
+        passes[0].install.push(PackageItem { name, subdir: None, at: "kernelver".to_owned() });
+    }
+}
+
+/// rpm: `kernel` becomes `kernel-<version>`.
+fn pin(passes: &mut [Pass], version: &str) {
+    for item in passes.iter_mut().flat_map(|pass| &mut pass.install) {
+        if VERSIONED.contains(&item.name.as_str()) {
+            item.name = format!("{}-{version}", item.name);
+        }
+    }
+}
+
+/// SLES: the package's version differs from the kernel's own and is given by `krpmver`.
+fn pin_default(passes: &mut [Pass], krpmver: Option<&str>, notes: &mut Notes) {
+    let Some(version) = krpmver else {
+        notes.problem("kernelver needs krpmver as well on SLES: the version of the package kernel-default");
+        return;
+    };
+    notes.given("krpmver", version);
+    for item in passes.iter_mut().flat_map(|pass| &mut pass.install) {
+        if item.name == "kernel-default" {
+            item.name = format!("kernel-default={version}");
+        }
+    }
+}
+
+/// `kerneldir`, which counts only together with `kernelver`; its default need not exist.
+fn kernel_repository(target: &Target<'_>, notes: &mut Notes) -> Vec<Repository> {
+    let default = target.install_dir.join("kernels");
+    let path = match target.osimage.get("kerneldir") {
+        Some(given) => {
+            notes.given("kerneldir", given);
+            Path::new(given)
+        }
+        None if default.is_dir() => {
+            notes.defaulted("kerneldir", &default.display().to_string(), "<install root>/kernels");
+            &default
+        }
+        None => return Vec::new(),
+    };
+    let entry = RepositoryEntry {
+        location: Location::Local(path.to_owned()),
+        suite: None,
+        components: Vec::new(),
+        trusted: false,
+        signed_by: None,
+        source: format!("kerneldir {}", path.display()),
+    };
+    from_entry(target, &entry, notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(names: &[&str]) -> Vec<Pass> {
+        let item = |name: &&str| PackageItem { name: name.to_string(), subdir: None, at: "l:1".into() };
+        vec![Pass { install: names.iter().map(item).collect(), ..Pass::default() }]
+    }
+
+    fn names(passes: &[Pass]) -> Vec<&str> {
+        passes.iter().flat_map(|pass| &pass.install).map(|item| item.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_kernels_packages_carry_its_version() {
+        let mut rpm = passes(&["kernel", "bash", "kernel-devel", "kernel-rt"]);
+        pin(&mut rpm, "5.14.0-70.el9.x86_64");
+        let expected = ["kernel-5.14.0-70.el9.x86_64", "bash", "kernel-devel-5.14.0-70.el9.x86_64", "kernel-rt"];
+        assert_eq!(names(&rpm), expected);
+        let mut apt = passes(&["dracut"]);
+        add_image(&mut apt, "6.1.0-35-amd64");
+        add_image(&mut apt, "6.1.0-35-amd64");
+        assert_eq!(names(&apt), ["dracut", "linux-image-6.1.0-35-amd64"]);
+        let mut none = Vec::new();
+        add_image(&mut none, "6.1");
+        assert_eq!(names(&none), ["linux-image-6.1"]);
+    }
+}

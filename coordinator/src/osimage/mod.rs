@@ -1,0 +1,27 @@
+//! From a definition and the files on the management node to a build plan, or every problem at once.
+//!
+//! [`resolve`] is called when a build is submitted, by `resolve` and by `lint`; it reads files below bounds and
+//! changes nothing. [`search`] finds default files for a profile (XCAT.md 2.5). The other files are one step of
+//! the resolver each; what they find out gathers in `Notes`.
+
+mod apt_tree;
+mod drivers;
+mod files;
+mod kernel;
+mod lists;
+mod mandatory;
+mod notes;
+mod otherpkgs;
+mod pack;
+mod release;
+mod repositories;
+mod resolve;
+mod rootimgdir;
+mod scripts;
+pub mod search;
+mod target;
+
+pub use pack::{Compress, InvalidPackOption, Method, PackPlan};
+pub use release::{Release, UnknownRelease};
+pub use resolve::{Resolved, Site, resolve};
+pub use search::{DefaultFile, default_files};

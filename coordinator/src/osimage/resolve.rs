@@ -1,0 +1,142 @@
+//! The resolver: an osimage and the files that it names, to a build plan or every problem at once.
+//!
+//! The steps only gather; nothing stops at the first problem, so that one correction is enough (DESIGN.md, Submit).
+//! The definition's values are checked again here, because the store may hold what an older version let through.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use model::osimage::Osimage;
+use model::plan::{BuildPlan, Interfaces, PLAN_VERSION, PackageSystem};
+use model::problem::Problem;
+
+use super::lists::Lists;
+use super::notes::Notes;
+use super::pack::PackPlan;
+use super::release::{Release, System};
+use super::repositories::Repositories;
+use super::target::Target;
+use super::{drivers, kernel, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
+
+/// What the resolver must know of the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The install root, `/install` by custom.
+    pub install_dir: PathBuf,
+}
+
+/// A definition with everything that it names read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// What an agent needs.
+    pub plan: BuildPlan,
+    /// What packimage needs.
+    pub pack: PackPlan,
+}
+
+/// Resolves a definition, reading what it names, or returns everything that is wrong.
+pub fn resolve(osimage: &Osimage, site: &Site) -> Result<Resolved, Vec<Problem>> {
+    let mut notes = Notes { problems: osimage.check(), ..Notes::default() };
+    let target = Target::read(osimage, site, &mut notes);
+    let mut lists = lists::read(&target, &mut notes);
+    let rootimgdir = rootimgdir::place(&target, &mut notes);
+    let postinstall = scripts::read(&target, rootimgdir.as_deref(), &mut notes);
+    let mut found = repositories::read(&target, &mut notes);
+    let other_repositories = otherpkgs::repositories(&target, &lists.other, &mut notes);
+    let kernel = kernel::choose(&target, &mut lists.os, &mut found.repositories, &mut notes);
+    let drivers = drivers::choose(&target, &mut notes);
+    mandatory::check(&target, &[&lists.os, &lists.other], &mut notes);
+    remaining(&target, &mut notes);
+    // Whatever could not be told has left a problem.
+    let (Some(arch), Some(release), Some(rootimgdir), true) =
+        (target.arch, &target.release, rootimgdir, notes.problems.is_empty())
+    else {
+        return Err(notes.problems);
+    };
+    let script_environment = script_environment(&target, &lists, &found, &rootimgdir);
+    let text = |name| target.value(name).to_owned();
+    let plan = BuildPlan {
+        version: PLAN_VERSION,
+        osimage: osimage.name.clone(),
+        revision: osimage.revision,
+        osvers: text("osvers"),
+        osarch: text("osarch"),
+        arch,
+        profile: text("profile"),
+        provmethod: text("provmethod"),
+        rootimgdir,
+        install_dir: site.install_dir.clone(),
+        packages: package_system(release, &found),
+        repositories: found.repositories,
+        other_repositories,
+        passes: lists.os,
+        other_passes: lists.other,
+        environment: target.environment,
+        kernel,
+        drivers,
+        postinstall,
+        interfaces: interfaces(osimage),
+        script_environment,
+        needs_install: notes.needs_install,
+        attributes: notes.attributes,
+        warnings: notes.warnings.iter().map(ToString::to_string).collect(),
+    };
+    Ok(Resolved { plan, pack: lists.pack })
+}
+
+fn package_system(release: &Release, found: &Repositories) -> PackageSystem {
+    match release.system() {
+        System::Apt => PackageSystem::Apt { suite: found.suite.clone() },
+        System::Dnf => PackageSystem::Dnf { releasever: release.major().to_owned() },
+        System::Zypper => PackageSystem::Zypper,
+    }
+}
+
+fn interfaces(osimage: &Osimage) -> Interfaces {
+    Interfaces {
+        boot: osimage.get("nodebootif").map(str::to_owned),
+        others: osimage.list("otherifce").into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// The variables of the postinstall contract that are known before the build (XCAT.md 5.1).
+fn script_environment(
+    target: &Target<'_>,
+    lists: &Lists,
+    found: &Repositories,
+    rootimgdir: &Path,
+) -> BTreeMap<String, String> {
+    let rootimg = rootimgdir.join("rootimg").display().to_string();
+    let mut variables = vec![
+        ("IMG_NAME", target.osimage.name.to_string()),
+        ("IMG_ARCH", target.value("osarch").to_owned()),
+        ("IMG_OSVER", target.value("osvers").to_owned()),
+        ("IMG_PROFILE", target.value("profile").to_owned()),
+        ("IMG_PKGLIST", lists.pkglist.clone()),
+        ("IMG_PKGDIR", found.pkgdir.clone()),
+        ("IMG_OTHERPKGLIST", target.value("otherpkglist").to_owned()),
+        ("IMG_OTHERPKGDIR", otherpkgs::directory(target)),
+        ("IMG_ROOTIMGDIR", rootimg),
+    ];
+    if let Some(kernel) = target.osimage.get("kernelver") {
+        variables.push(("IMG_KERNELVERSION", kernel.to_owned()));
+    }
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The rest of the attributes that matter: taken as they are, or, where xCAT acts on them and we don't, said.
+fn remaining(target: &Target<'_>, notes: &mut Notes) {
+    for name in ["nodebootif", "otherifce"] {
+        if let Some(value) = target.osimage.get(name) {
+            notes.given(name, value);
+        }
+    }
+    for name in ["driverupdatesrc", "partitionfile", "cfmdir", "osupdatename"] {
+        if !target.value(name).is_empty() {
+            notes.warn(format!("{name} is not carried out; the image is built without it"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
