@@ -198,6 +198,14 @@ impl BuildState {
         }
     }
 
+    /// The stage that an agent is working on.
+    pub fn stage_word(&self) -> Option<&'static str> {
+        match self {
+            Self::Running { stage, .. } => Some(stage.as_str()),
+            _ => None,
+        }
+    }
+
     /// The state after `event`, or why there is none. Pure: no clock, no store.
     pub fn on(&self, event: BuildEvent) -> Result<Self, Refusal> {
         if self.is_final() {

@@ -14,6 +14,7 @@ pub mod generation;
 pub mod id;
 pub mod listfile;
 pub mod name;
+pub mod nearest;
 pub mod osimage;
 pub mod pkglist;
 pub mod plan;

@@ -130,33 +130,12 @@ pub fn find(name: &str) -> Option<&'static Attribute> {
 /// The attribute whose name is nearest to a mistyped one, if one is near.
 pub fn nearest(name: &str) -> Option<&'static Attribute> {
     let name = name.to_lowercase();
-    let near = |attribute: &&Attribute| distance(&name, attribute.name) <= 2.min(attribute.name.len() / 3);
-    ATTRIBUTES.iter().filter(near).min_by_key(|attribute| distance(&name, attribute.name))
+    crate::nearest::nearest(&name, ATTRIBUTES.iter().map(|attribute| attribute.name)).and_then(find)
 }
 
 /// The items of a comma list, trimmed, without empty ones.
 pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
-/// How many letters must be put in, taken out, exchanged or swapped with a neighbour to get from one to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(40).collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = match (i, j) {
-                (0, n) | (n, 0) => n,
-                _ => {
-                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                    let exchange = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-                    exchange.min(swap).min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1)
-                }
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
