@@ -267,3 +267,6 @@ fn deflate_block(deflate: &mut Compress, block: Block) -> io::Result<Deflated> {
         data: block.data,
     })
 }
+
+#[cfg(test)]
+mod tests;

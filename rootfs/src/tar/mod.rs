@@ -5,10 +5,11 @@
 //! and capabilities may contain. GNU tar reads what we write (`--xattrs --xattrs-include='*' --acls`).
 //!
 //! - times with nanoseconds, long names, large numbers: PAX records
-//! - xattrs, with capabilities and ACLs among them: `SCHILY.xattr.*`
+//! - xattrs, with capabilities and ACLs among them: `SCHILY.xattr.*`; ACLs once more as text for GNU tar
 //! - sparse files: PAX sparse format 1.0, holes neither read nor sent
 //! - hard links: the first name has the content, later ones point to it
 
+mod acl;
 mod block;
 mod pax;
 mod read;

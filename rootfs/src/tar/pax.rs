@@ -109,11 +109,11 @@ mod tests {
     fn the_length_counts_itself() {
         let mut records = Records::default();
         records.push("path", b"x");
-        assert_eq!(records.as_bytes(), b"10 path=x\n");
+        assert_eq!(records.as_bytes(), b"9 path=x\n");
         let mut records = Records::default();
-        records.push("path", &[b'x'; 90]);
-        assert!(records.as_bytes().starts_with(b"100 path=xx"));
-        assert_eq!(records.as_bytes().len(), 100);
+        records.push("path", &[b'x'; 91]);
+        assert!(records.as_bytes().starts_with(b"101 path=xx"));
+        assert_eq!(records.as_bytes().len(), 101);
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         for bad in [
             &b"5"[..],
             b"99 a=b\n",
-            b"6 ab=\n",
+            b"7 ab=\n",
             b"0 a=b\n",
             b"6 a=bc",
             b"-6 a=b\n",

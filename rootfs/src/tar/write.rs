@@ -277,6 +277,10 @@ fn records_of(entry: &Entry) -> Records {
     let mut records = Records::default();
     for xattr in &entry.xattrs {
         records.push_xattr(&xattr.name, &xattr.value);
+        let acl = super::acl::record_key(&xattr.name).zip(super::acl::text(&xattr.value));
+        if let Some((key, text)) = acl {
+            records.push(key, text.as_bytes());
+        }
     }
     records
 }
