@@ -80,3 +80,38 @@ pub(super) fn suite_directory(tree: &Path, suite: &str) -> PathBuf {
         false => tree.join("dists").join(suite),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_a_tree_of_suites_or_flat_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        write("tree/dists/bookworm/Release");
+        write("tree/dists/not-a-suite/README");
+        write("links/real/InRelease");
+        write("flat/Packages.xz");
+        write("none/x.deb");
+        fs::create_dir_all(dir.path().join("links/dists")).unwrap();
+        symlink("bookworm", dir.path().join("tree/dists/stable")).unwrap();
+        symlink("../real", dir.path().join("links/dists/stable")).unwrap();
+        let table = [
+            ("tree", Shape::Dists(vec!["bookworm".into()])),
+            ("links", Shape::Dists(vec!["stable".into()])),
+            ("flat", Shape::Flat),
+            ("none", Shape::None),
+            ("gone", Shape::None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(shape(&dir.path().join(name)), expected, "{name}");
+        }
+    }
+}

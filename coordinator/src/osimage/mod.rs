@@ -17,6 +17,7 @@ mod release;
 mod repositories;
 mod resolve;
 mod rootimgdir;
+mod rpm_tree;
 mod scripts;
 pub mod search;
 mod target;

@@ -13,7 +13,8 @@ use model::problem::Problem;
 use super::apt_tree::{self, Shape};
 use super::notes::Notes;
 use super::release::System;
-use super::repositories::{from_entry, has_repodata, is_usable, local_url, no_repodata, repository};
+use super::repositories::{from_entry, is_usable, local_url, repository};
+use super::rpm_tree::{has_repodata, no_repodata};
 use super::target::Target;
 
 /// `otherpkgdir` as used: given, else its default.

@@ -3,8 +3,7 @@
 //! A local directory is looked into: apt's suites and components are found there, rpm's are every directory below
 //! that has `repodata`. A URL is taken as it is. What is unsigned is refused unless the definition says `[trusted=yes]`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model::osimage::repository::split_repositories;
 use model::osimage::{Location, RepositoryEntry};
@@ -14,12 +13,8 @@ use super::apt_tree::{self, Shape};
 use super::files::{MAX_KEY, read_regular, reason};
 use super::notes::Notes;
 use super::release::System;
+use super::rpm_tree;
 use super::target::Target;
-
-/// A medium has its `repodata` one to three levels down.
-const MAX_DEPTH: usize = 4;
-/// Directories looked into for `repodata`; `Packages` directories are not among them.
-const MAX_DIRECTORIES: usize = 5_000;
 
 /// What `pkgdir` comes to.
 #[derive(Debug, Default)]
@@ -199,17 +194,11 @@ fn rpm_local(target: &Target<'_>, entry: &RepositoryEntry, path: &Path, notes: &
     if !is_usable(target, path, notes) {
         return Vec::new();
     }
-    let found = repodata_below(path);
+    let found = rpm_tree::repodata_below(path);
     if found.is_empty() {
-        notes.problem(no_repodata(path));
+        notes.problem(rpm_tree::no_repodata(path));
     }
     found.into_iter().filter_map(|dir| repository(entry, local_url(&dir, notes), "", Vec::new(), notes)).collect()
-}
-
-/// xCAT's own words for a directory without an index.
-pub(super) fn no_repodata(path: &Path) -> String {
-    let path = path.display();
-    format!("The repository for {path} should be created before running the genimge. Try to run [createrepo {path}].")
 }
 
 /// Whether a local directory exists and agents can see it.
@@ -227,34 +216,6 @@ pub(super) fn is_usable(target: &Target<'_>, path: &Path, notes: &mut Notes) -> 
         return false;
     }
     true
-}
-
-/// Every directory at or below this one that has an index.
-fn repodata_below(top: &Path) -> Vec<PathBuf> {
-    let (mut found, mut open, mut looked) = (Vec::new(), vec![(top.to_owned(), 0)], 0);
-    while let Some((directory, depth)) = open.pop() {
-        looked += 1;
-        if has_repodata(&directory) {
-            found.push(directory.clone());
-        }
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
-        if depth == MAX_DEPTH || looked > MAX_DIRECTORIES {
-            continue;
-        }
-        let below = entries.filter_map(Result::ok).filter(|entry| {
-            // Links lead to what is found by itself (SLES media), or away.
-            let skipped = ["Packages", "repodata"].iter().any(|name| entry.file_name() == *name);
-            !skipped && entry.file_type().is_ok_and(|kind| kind.is_dir())
-        });
-        open.extend(below.map(|entry| (entry.path(), depth + 1)));
-    }
-    found.sort();
-    found
-}
-
-/// Whether a directory has an index of rpms.
-pub(super) fn has_repodata(directory: &Path) -> bool {
-    directory.join("repodata/repomd.xml").is_file()
 }
 
 /// The URL of a local directory, which is also a reason to need the install root.

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use model::arch::Arch;
 use model::osimage::Osimage;
-use model::plan::{BuildPlan, Interfaces, PLAN_VERSION, PackageSystem};
+use model::plan::{BuildPlan, Interfaces, KernelChoice, PLAN_VERSION, PackageSystem, Repository, Script};
 use model::problem::Problem;
 
 use super::lists::Lists;
@@ -38,50 +39,82 @@ pub struct Resolved {
 pub fn resolve(osimage: &Osimage, site: &Site) -> Result<Resolved, Vec<Problem>> {
     let mut notes = Notes { problems: osimage.check(), ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
-    let mut lists = lists::read(&target, &mut notes);
-    let rootimgdir = rootimgdir::place(&target, &mut notes);
-    let postinstall = scripts::read(&target, rootimgdir.as_deref(), &mut notes);
-    let mut found = repositories::read(&target, &mut notes);
-    let other_repositories = otherpkgs::repositories(&target, &lists.other, &mut notes);
-    let kernel = kernel::choose(&target, &mut lists.os, &mut found.repositories, &mut notes);
-    let drivers = drivers::choose(&target, &mut notes);
-    mandatory::check(&target, &[&lists.os, &lists.other], &mut notes);
-    remaining(&target, &mut notes);
+    let found = Found::gather(&target, &mut notes);
     // Whatever could not be told has left a problem.
-    let (Some(arch), Some(release), Some(rootimgdir), true) =
-        (target.arch, &target.release, rootimgdir, notes.problems.is_empty())
-    else {
-        return Err(notes.problems);
-    };
-    let script_environment = script_environment(&target, &lists, &found, &rootimgdir);
-    let text = |name| target.value(name).to_owned();
-    let plan = BuildPlan {
-        version: PLAN_VERSION,
-        osimage: osimage.name.clone(),
-        revision: osimage.revision,
-        osvers: text("osvers"),
-        osarch: text("osarch"),
-        arch,
-        profile: text("profile"),
-        provmethod: text("provmethod"),
-        rootimgdir,
-        install_dir: site.install_dir.clone(),
-        packages: package_system(release, &found),
-        repositories: found.repositories,
-        other_repositories,
-        passes: lists.os,
-        other_passes: lists.other,
-        environment: target.environment,
-        kernel,
-        drivers,
-        postinstall,
-        interfaces: interfaces(osimage),
-        script_environment,
-        needs_install: notes.needs_install,
-        attributes: notes.attributes,
-        warnings: notes.warnings.iter().map(ToString::to_string).collect(),
-    };
-    Ok(Resolved { plan, pack: lists.pack })
+    match (target.arch, &target.release, &found.rootimgdir) {
+        (Some(arch), Some(release), Some(rootimgdir)) if notes.problems.is_empty() => {
+            let rootimgdir = rootimgdir.clone();
+            Ok(found.resolved(&target, arch, release, rootimgdir, notes))
+        }
+        _ => Err(notes.problems),
+    }
+}
+
+/// What the steps have found.
+struct Found {
+    lists: Lists,
+    rootimgdir: Option<PathBuf>,
+    postinstall: Vec<Script>,
+    repositories: Repositories,
+    other_repositories: Vec<Repository>,
+    kernel: KernelChoice,
+    drivers: Vec<String>,
+}
+
+impl Found {
+    fn gather(target: &Target<'_>, notes: &mut Notes) -> Self {
+        let mut lists = lists::read(target, notes);
+        let rootimgdir = rootimgdir::place(target, notes);
+        let postinstall = scripts::read(target, rootimgdir.as_deref(), notes);
+        let mut repositories = repositories::read(target, notes);
+        let other_repositories = otherpkgs::repositories(target, &lists.other, notes);
+        let kernel = kernel::choose(target, &mut lists.os, &mut repositories.repositories, notes);
+        let drivers = drivers::choose(target, notes);
+        if let Some(place) = &rootimgdir {
+            rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
+        }
+        mandatory::check(target, &[&lists.os, &lists.other], notes);
+        remaining(target, notes);
+        Self { lists, rootimgdir, postinstall, repositories, other_repositories, kernel, drivers }
+    }
+
+    fn resolved(
+        self,
+        target: &Target<'_>,
+        arch: Arch,
+        release: &Release,
+        rootimgdir: PathBuf,
+        notes: Notes,
+    ) -> Resolved {
+        let text = |name| target.value(name).to_owned();
+        let plan = BuildPlan {
+            version: PLAN_VERSION,
+            osimage: target.osimage.name.clone(),
+            revision: target.osimage.revision,
+            osvers: text("osvers"),
+            osarch: text("osarch"),
+            arch,
+            profile: text("profile"),
+            provmethod: text("provmethod"),
+            script_environment: script_environment(target, &self.lists, &self.repositories, &rootimgdir),
+            rootimgdir,
+            install_dir: target.install_dir.to_owned(),
+            packages: package_system(release, &self.repositories),
+            repositories: self.repositories.repositories,
+            other_repositories: self.other_repositories,
+            passes: self.lists.os,
+            other_passes: self.lists.other,
+            environment: target.environment.clone(),
+            kernel: self.kernel,
+            drivers: self.drivers,
+            postinstall: self.postinstall,
+            interfaces: interfaces(target.osimage),
+            needs_install: notes.needs_install,
+            attributes: notes.attributes,
+            warnings: notes.warnings.iter().map(ToString::to_string).collect(),
+        };
+        Resolved { plan, pack: self.lists.pack }
+    }
 }
 
 fn package_system(release: &Release, found: &Repositories) -> PackageSystem {

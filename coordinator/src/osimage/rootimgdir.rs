@@ -3,9 +3,14 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use model::plan::Repository;
+
 use super::files::reason;
 use super::notes::Notes;
 use super::target::Target;
+
+/// Names that we make ourselves, in every rootimgdir and in the install root.
+const OWN: [&str; 3] = [".imgctl", ".generations", "rootimg"];
 
 /// The directory as the definition spells it, if it is sound.
 pub(super) fn place(target: &Target<'_>, notes: &mut Notes) -> Option<PathBuf> {
@@ -29,6 +34,10 @@ fn check(path: &Path, install_dir: &Path) -> Result<(), String> {
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
         return Err(format!("rootimgdir `{shown}` must be an absolute path without `..`"));
     }
+    if let Some(own) = path.components().find(|part| OWN.iter().any(|name| part.as_os_str() == *name)) {
+        let own = own.as_os_str().to_string_lossy();
+        return Err(format!("rootimgdir `{shown}` must not hold `{own}`, which is a directory of imgctl's own"));
+    }
     let real_root = install_dir.canonicalize();
     let real_root =
         real_root.map_err(|error| format!("cannot look at the install root `{root}`: {}", reason(&error)))?;
@@ -49,6 +58,16 @@ fn check(path: &Path, install_dir: &Path) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// An image in a repository, or a repository in an image, is a slip of the pen that would cost one of the two.
+pub(super) fn keep_apart<'a>(rootimgdir: &Path, repositories: impl Iterator<Item = &'a Repository>, notes: &mut Notes) {
+    for local in repositories.filter_map(Repository::local_path) {
+        if local.starts_with(rootimgdir) || rootimgdir.starts_with(local) {
+            let (rootimgdir, local) = (rootimgdir.display(), local.display());
+            notes.problem(format!("rootimgdir `{rootimgdir}` and the repository `{local}` lie in one another; give the image a directory of its own"));
+        }
+    }
 }
 
 /// The path with the links of its existing part resolved. A link to nowhere is an error: it could lead anywhere once
@@ -99,6 +118,8 @@ mod tests {
             ("install/netboot/../../outside", Some("without `..`")),
             ("outside/x", Some("lies outside the install root")),
             ("install-other/x", Some("lies outside the install root")),
+            ("install/netboot/a/rootimg/x", Some("must not hold `rootimg`")),
+            ("install/.imgctl/staging", Some("must not hold `.imgctl`")),
             ("install/escape/x", Some("through a link to")),
             ("install/dangling/x", Some("there is no such file")),
             ("install/file/x", Some("not a directory")),

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::attribute::Kind;
-use super::attribute::{ATTRIBUTES, Attribute, OBJTYPE, find, nearest, split_list};
+use super::attribute::{ATTRIBUTES, Attribute, Kind, OBJTYPE, find, nearest, split_list};
+use super::change::AttributeChange;
 use super::check::check_value;
 use super::repository::split_repositories;
 use crate::name::ImageName;
@@ -30,74 +29,6 @@ pub struct Osimage {
     pub created_ms: i64,
     /// When it was last changed, in milliseconds since 1970.
     pub modified_ms: i64,
-}
-
-/// One change of one attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AttributeChange {
-    /// `attribute=value`.
-    Set {
-        /// The attribute.
-        name: String,
-        /// Its new value.
-        value: String,
-    },
-    /// `attribute+=item,item`: appends the items that it doesn't have yet.
-    Add {
-        /// The attribute.
-        name: String,
-        /// The items, separated by commas.
-        value: String,
-    },
-    /// `attribute-=item,item`: takes the items out; an item that it doesn't have is an error.
-    Remove {
-        /// The attribute.
-        name: String,
-        /// The items, separated by commas.
-        value: String,
-    },
-    /// `attribute=`: unsets it.
-    Clear {
-        /// The attribute.
-        name: String,
-    },
-}
-
-/// Not of the form of a change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not of the form attribute=value, attribute+=item, attribute-=item or attribute=")]
-pub struct InvalidChange(pub String);
-
-impl FromStr for AttributeChange {
-    type Err = InvalidChange;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (left, value) = text.split_once('=').ok_or_else(|| InvalidChange(text.to_owned()))?;
-        let value = value.trim().to_owned();
-        let (name, operator) = match left.strip_suffix(['+', '-']) {
-            Some(name) => (name, &left[name.len()..]),
-            None => (left, ""),
-        };
-        let name = name.trim().to_owned();
-        if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(InvalidChange(text.to_owned()));
-        }
-        Ok(match operator {
-            "+" => Self::Add { name, value },
-            "-" => Self::Remove { name, value },
-            _ if value.is_empty() => Self::Clear { name },
-            _ => Self::Set { name, value },
-        })
-    }
-}
-
-impl AttributeChange {
-    /// The attribute that it is about.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Set { name, .. } | Self::Add { name, .. } | Self::Remove { name, .. } | Self::Clear { name } => name,
-        }
-    }
 }
 
 impl Osimage {

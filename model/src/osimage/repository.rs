@@ -49,6 +49,9 @@ pub enum InvalidRepository {
     /// A `signed-by` that is no absolute path.
     #[error("`signed-by={0}` must be the absolute path of a key file")]
     Key(String),
+    /// A suite or component that is no word of apt's.
+    #[error("`{0}` can't be a suite or component; letters, digits and . _ + ~ / - are allowed, and no `..`")]
+    Word(String),
     /// A component without a suite that can have it.
     #[error("`{0}`: a suite that ends in `/` has no components")]
     FlatComponents(String),
@@ -86,12 +89,21 @@ impl FromStr for RepositoryEntry {
             source: source.to_owned(),
         };
         entry.take_options(options)?;
+        if let Some(bad) = entry.suite.iter().chain(&entry.components).find(|word| !is_apt_word(word)) {
+            return Err(InvalidRepository::Word(bad.clone()));
+        }
         let flat = entry.suite.as_ref().is_some_and(|suite| suite.ends_with('/'));
         if flat && !entry.components.is_empty() {
             return Err(InvalidRepository::FlatComponents(source.to_owned()));
         }
         Ok(entry)
     }
+}
+
+/// Suites become paths and lines of sources.list.
+fn is_apt_word(word: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._+~/-".contains(c);
+    word.chars().all(allowed) && !word.starts_with(['/', '-']) && !word.split('/').any(|part| part == "..")
 }
 
 impl RepositoryEntry {
@@ -117,7 +129,8 @@ impl Location {
         }
         let (scheme, rest) = word.split_once("://")?;
         let host = rest.split('/').next().is_some_and(|host| !host.is_empty());
-        (matches!(scheme, "http" | "https" | "ftp") && host).then(|| Self::Url(word.to_owned()))
+        let clean = word.chars().all(|c| c.is_ascii_graphic() && !"\"'<>\\^`{|}[]".contains(c));
+        (matches!(scheme, "http" | "https" | "ftp") && host && clean).then(|| Self::Url(word.to_owned()))
     }
 }
 
@@ -147,6 +160,9 @@ mod tests {
             ("[trusted=yes /a", Bad::Unclosed("[trusted=yes /a".into())),
             ("[thrusted=yes] /a", Bad::Option("thrusted=yes".into())),
             ("[signed-by=k.gpg] /a", Bad::Key("k.gpg".into())),
+            ("/a ../../etc main", Bad::Word("../../etc".into())),
+            ("http://a/b x /main", Bad::Word("/main".into())),
+            ("http://a/b\"c", Bad::Place("http://a/b\"c".into())),
             ("/a ./ main", Bad::FlatComponents("/a ./ main".into())),
         ];
         for (text, expected) in table {

@@ -324,3 +324,15 @@ fn a_script_that_names_the_install_root_needs_an_agent_that_has_it() {
     let reasons: Vec<_> = plan.needs_install.iter().map(|reason| mn.short(reason)).collect();
     assert_eq!(reasons, ["the postinstall script `@/a.sh` names `@/install`"]);
 }
+
+#[test]
+fn an_image_and_a_repository_are_kept_apart() {
+    let mn = Mn::new();
+    mn.write("lists/base", BOOT);
+    mn.apt_suite("install/debian12/amd64", "bookworm", &["main"]);
+    for rootimgdir in ["@/install/debian12", "@/install/debian12/amd64", "@/install/debian12/amd64/img"] {
+        let rootimgdir = format!("rootimgdir={rootimgdir}");
+        let found = mn.resolve(&with(&DEBIAN, &["pkglist=@/lists/base", &rootimgdir])).unwrap_err();
+        assert!(found.len() == 1 && found[0].contains("lie in one another"), "{rootimgdir}: {found:?}");
+    }
+}

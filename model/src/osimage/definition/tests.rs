@@ -15,24 +15,6 @@ fn texts(problems: Vec<Problem>) -> Vec<String> {
 }
 
 #[test]
-fn the_four_forms_of_a_change_are_told_apart() {
-    let set = |name: &str, value: &str| AttributeChange::Set { name: name.into(), value: value.into() };
-    let table = [
-        ("a=b=c", set("a", "b=c")),
-        ("addkcmdline=x+=y", set("addkcmdline", "x+=y")),
-        ("a+=b,c", AttributeChange::Add { name: "a".into(), value: "b,c".into() }),
-        ("a-=b", AttributeChange::Remove { name: "a".into(), value: "b".into() }),
-        ("a=", AttributeChange::Clear { name: "a".into() }),
-    ];
-    for (text, expected) in table {
-        assert_eq!(text.parse::<AttributeChange>(), Ok(expected), "{text}");
-    }
-    for bad in ["", "a", "=b", "+=b", "a b=c"] {
-        assert!(bad.parse::<AttributeChange>().is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn a_new_definition_is_linux_unless_it_says_otherwise() {
     let made = osimage(&["pkglist=/a"]);
     assert_eq!((made.get("imagetype"), made.get("osname"), made.revision), (Some("linux"), Some("Linux"), 1));
