@@ -1,12 +1,13 @@
 //! From a definition and the files on the management node to a build plan, or every problem at once.
 //!
 //! [`resolve`] is called when a build is submitted, by `resolve` and by `lint`; it reads files below bounds and
-//! changes nothing. [`search`] finds default files for a profile (XCAT.md 2.5). The other files are one step of
+//! changes nothing. [`search`] finds default files for a profile (XCAT.md 2.5) and [`fill`] makes a definition of them. The other files are one step of
 //! the resolver each; what they find out gathers in `Notes`.
 
 mod apt_tree;
 mod drivers;
 mod files;
+mod fill;
 mod kernel;
 mod lists;
 mod mandatory;
@@ -22,6 +23,7 @@ mod scripts;
 pub mod search;
 mod target;
 
+pub use fill::{Profile, fill};
 pub use pack::{Compress, InvalidPackOption, Method, PackPlan};
 pub use release::{Release, UnknownRelease};
 pub use resolve::{Resolved, Site, resolve};

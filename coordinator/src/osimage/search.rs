@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::release::Release;
@@ -71,9 +72,15 @@ pub fn default_files(install_dir: &Path, profile: &str, release: &Release, arch:
     let listing: BTreeSet<String> = names.collect();
     let found = |(attribute, extension)| {
         let name = search(&listing, profile, release, arch, extension)?;
-        Some(DefaultFile { attribute, path: directory.join(name) })
+        let path = directory.join(name);
+        (attribute != "postinstall" || is_executable(&path)).then_some(DefaultFile { attribute, path })
     };
     EXTENSIONS.into_iter().filter_map(found).collect()
+}
+
+/// xCAT passes a postinstall over that can't be run.
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -119,7 +126,13 @@ mod tests {
         let install = tempfile::tempdir().unwrap();
         let directory = install.path().join("custom/netboot/debian");
         fs::create_dir_all(&directory).unwrap();
-        for name in ["compute.pkglist", "compute.debian12.otherpkgs.pkglist", "compute.exlist", "other.synclist"] {
+        for name in [
+            "compute.pkglist",
+            "compute.debian12.otherpkgs.pkglist",
+            "compute.exlist",
+            "other.synclist",
+            "compute.postinstall",
+        ] {
             fs::write(directory.join(name), "").unwrap();
         }
         let found = default_files(install.path(), "compute", &release("debian12"), "x86_64");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::attribute::{ATTRIBUTES, Attribute, Kind, OBJTYPE, find, nearest, split_list};
-use super::change::AttributeChange;
+pub use super::change::{AttributeChange, InvalidChange};
 use super::check::check_value;
 use super::repository::split_repositories;
 use crate::name::ImageName;

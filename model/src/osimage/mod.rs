@@ -10,7 +10,7 @@ pub mod definition;
 pub mod repository;
 
 pub use attribute::{Attribute, Kind};
-pub use change::AttributeChange;
+pub use change::{AttributeChange, InvalidChange};
 pub(crate) use check::is_variable_name;
 pub use definition::Osimage;
 pub use repository::{Location, RepositoryEntry};
