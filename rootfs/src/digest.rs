@@ -86,7 +86,7 @@ impl Hasher {
 
     /// Takes `count` zero bytes, for the holes of sparse files.
     pub fn update_zeros(&mut self, mut count: u64) {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         while count > 0 {
             let take = count.min(ZEROS.len() as u64);
             self.0.update(&ZEROS[..take as usize]);

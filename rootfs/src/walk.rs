@@ -266,7 +266,7 @@ pub(crate) fn mount_of(stat: &Statx) -> Option<u64> {
 
 /// The names in a folder, sorted so that `pop` gives them by bytes.
 pub(crate) fn list(folder: BorrowedFd<'_>) -> std::io::Result<Vec<Box<[u8]>>> {
-    let mut names = Vec::new();
+    let mut names: Vec<Box<[u8]>> = Vec::new();
     for item in Dir::read_from(folder)? {
         let item = item?;
         let name = item.file_name().to_bytes();
@@ -274,7 +274,7 @@ pub(crate) fn list(folder: BorrowedFd<'_>) -> std::io::Result<Vec<Box<[u8]>>> {
             names.push(Box::from(name));
         }
     }
-    names.sort_unstable_by(|a: &Box<[u8]>, b| b.cmp(a));
+    names.sort_unstable_by(|a, b| b.cmp(a));
     Ok(names)
 }
 

@@ -1,5 +1,10 @@
 //! A tree through the transfer archive and back: nothing may be lost, whoever unpacks it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod gnarly;
 
 use std::fs;

@@ -53,8 +53,11 @@ fn decimal_digits(number: usize) -> usize {
 #[error("extended header is broken at byte {0}")]
 pub(super) struct BrokenRecord(usize);
 
+/// One record's key and value.
+pub(super) type KeyValue<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits an extended header into keys and values.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, BrokenRecord> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<KeyValue<'_>>, BrokenRecord> {
     let mut records = Vec::new();
     let mut at = 0;
     while at < bytes.len() {

@@ -307,7 +307,7 @@ impl<R: Read> TarReader<R> {
                 if !whole_blocks {
                     return Err(self.damaged("a sparse file's map is not in whole blocks"));
                 }
-                whole_blocks = extent.length % BLOCK as u64 == 0;
+                whole_blocks = extent.length.is_multiple_of(BLOCK as u64);
                 extents.push(extent);
             }
         }
