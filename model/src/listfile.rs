@@ -236,4 +236,6 @@ pub(crate) fn expand(text: &str, variables: &BTreeMap<String, String>) -> Result
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -56,6 +56,20 @@ pub fn read(
     environment: &BTreeMap<String, String>,
     read: &mut ReadFile<'_>,
 ) -> Result<PackageLists, Vec<Problem>> {
+    match read_sound(list, files, environment, read) {
+        (lists, problems) if problems.is_empty() => Ok(lists),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Like [`read()`], but hands out what is sound beside the problems, so that what hangs on it can be checked in the
+/// same go.
+pub fn read_sound(
+    list: List,
+    files: &[PathBuf],
+    environment: &BTreeMap<String, String>,
+    read: &mut ReadFile<'_>,
+) -> (PackageLists, Vec<Problem>) {
     let mut reader = ListReader::new(list.attribute(), Some(environment), read);
     let mut parser = Parser { list, passes: Vec::new(), pass: 0, warnings: Vec::new(), problems: Vec::new() };
     for file in files {
@@ -69,13 +83,10 @@ pub fn read(
     // A file that is included twice has its problems twice.
     remove_repeated(&mut problems);
     remove_repeated(&mut parser.warnings);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
     let acts =
         |pass: &Pass| !(pass.install.is_empty() && pass.remove_before.is_empty() && pass.remove_after.is_empty());
     let passes = parser.passes.into_iter().filter(acts).collect();
-    Ok(PackageLists { passes, warnings: parser.warnings, files: reader.files })
+    (PackageLists { passes, warnings: parser.warnings, files: reader.files }, problems)
 }
 
 fn remove_repeated(problems: &mut Vec<Problem>) {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use model::pkglist::{self, List, PackageLists};
 use model::plan::Pass;
+use model::problem::Problem;
 use model::{exlist, synclist};
 
 use super::files::{MAX_LIST, read_regular};
 use super::notes::Notes;
 use super::pack::PackPlan;
+use super::release::System;
 use super::search::{self, DefaultFile, default_files};
 use super::target::Target;
 
@@ -74,10 +76,24 @@ fn read_list(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn packages(target: &Target<'_>, list: List, files: &[PathBuf], notes: &mut Notes) -> Vec<Pass> {
-    let PackageLists { passes, warnings, .. } =
-        notes.take(pkglist::read(list, files, &target.environment, &mut read_list));
+    let (PackageLists { passes, warnings, .. }, problems) =
+        pkglist::read_sound(list, files, &target.environment, &mut read_list);
     notes.warnings.extend(warnings);
+    notes.problems.extend(problems);
+    refuse_groups(target, &passes, notes);
     passes
+}
+
+/// Groups are rpm's; apt would look for a package of that name (XCAT.md 3.2).
+fn refuse_groups(target: &Target<'_>, passes: &[Pass], notes: &mut Notes) {
+    if target.release.as_ref().is_none_or(|release| release.system() != System::Apt) {
+        return;
+    }
+    let items = passes.iter().flat_map(|pass| pass.remove_before.iter().chain(&pass.install).chain(&pass.remove_after));
+    for item in items.filter(|item| item.name.starts_with('@')) {
+        let message = format!("`{}` is a group, which apt doesn't have; name packages or a metapackage", item.name);
+        notes.problems.push(Problem::at(&item.at, message));
+    }
 }
 
 fn pack(target: &Target<'_>, notes: &mut Notes) -> PackPlan {
@@ -102,7 +118,7 @@ fn check_sources(copy: &synclist::CopyLine, notes: &mut Notes) {
     for source in copy.sources.iter().filter(|source| !source.contains(['*', '?', '['])) {
         if !Path::new(source).exists() {
             let message = format!("`{source}` does not exist; packimage will not find it");
-            notes.warnings.push(model::problem::Problem::at(&copy.at, message));
+            notes.warnings.push(Problem::at(&copy.at, message));
         }
     }
 }

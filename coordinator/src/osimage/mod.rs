@@ -25,6 +25,6 @@ mod target;
 
 pub use fill::{Profile, fill};
 pub use pack::{Compress, InvalidPackOption, Method, PackPlan};
-pub use release::{Release, UnknownRelease};
+pub use release::{Release, System, UnknownRelease};
 pub use resolve::{Resolved, Site, resolve};
 pub use search::{DefaultFile, default_files};

@@ -225,9 +225,8 @@ fn unknown(name: &str) -> String {
     if name == OBJTYPE || name == "imagename" {
         return format!("`{name}` can't be set: the name of an osimage is changed by renaming it, its type never");
     }
-    let hint = nearest(name).map_or("; `imgctl osimage attributes` lists them".to_owned(), |near| {
-        format!("; did you mean `{}`?", near.name)
-    });
+    let hint =
+        nearest(name).map_or("; check its spelling".to_owned(), |near| format!("; did you mean `{}`?", near.name));
     format!("'{}' is not a valid attribute name for an object type of 'osimage'{hint}", name.escape_debug())
 }
 

@@ -8,9 +8,11 @@ pub mod change;
 mod check;
 pub mod definition;
 pub mod repository;
+mod trust;
 
 pub use attribute::{Attribute, Kind};
 pub use change::{AttributeChange, InvalidChange};
 pub(crate) use check::is_variable_name;
 pub use definition::Osimage;
 pub use repository::{Location, RepositoryEntry};
+pub use trust::trust_as_xcat;

@@ -336,3 +336,19 @@ fn an_image_and_a_repository_are_kept_apart() {
         assert!(found.len() == 1 && found[0].contains("lie in one another"), "{rootimgdir}: {found:?}");
     }
 }
+
+#[test]
+fn a_bad_line_does_not_hide_what_is_wrong_with_the_good_ones() {
+    let mn = Mn::new();
+    mn.write("lists/base", &format!("{BOOT}@core\n"));
+    mn.write("lists/other", "bad;name\nmpi/openmpi\n");
+    let words = ["pkglist=@/lists/base", "pkgdir=http://r/x bookworm main", "otherpkglist=@/lists/other"];
+    let found = mn.resolve(&with(&DEBIAN, &words)).unwrap_err();
+    let expected = [
+        "@/lists/base:4: `@core` is a group, which apt doesn't have",
+        "@/lists/other:1: `bad;name` holds ';'",
+        "@/lists/other:2: `mpi/openmpi`: there is no directory",
+    ];
+    let same = found.len() == 3 && found.iter().zip(expected).all(|(problem, text)| problem.starts_with(text));
+    assert!(same, "{found:#?}");
+}
