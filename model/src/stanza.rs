@@ -93,13 +93,22 @@ impl Stanza {
 pub fn definitions(stanzas: &[Stanza], now_ms: i64) -> Result<Vec<Osimage>, Vec<Problem>> {
     let (mut made, mut problems) = (Vec::new(), Vec::new());
     for stanza in stanzas {
-        let name = stanza.image_name().map_err(|problem| vec![problem]);
-        match name.and_then(|name| Osimage::create_at(name, &stanza.changes(), now_ms)) {
+        let name = stanza.image_name().map_err(|problem| problems.push(problem));
+        // A bad name must not hide what is wrong with the attributes.
+        let Ok(name) = name.or_else(|()| "nameless".parse()) else { continue };
+        match Osimage::create_at(name, &stanza.changes(), now_ms) {
             Ok(osimage) => made.push(osimage),
             Err(found) => problems.extend(found.into_iter().map(|problem| problem.placed(Some(&stanza.at)))),
         }
     }
+    problems.sort_by_key(line_number);
     if problems.is_empty() { Ok(made) } else { Err(problems) }
+}
+
+/// Problems are told in the order of the file.
+fn line_number(problem: &Problem) -> usize {
+    let number = problem.at.as_deref().and_then(|at| at.rsplit(':').next()?.parse().ok());
+    number.unwrap_or_default()
 }
 
 /// What the lines that are being read belong to.
@@ -226,6 +235,7 @@ impl Reader<'_> {
             self.problems.push(Problem::at(self.source, "there is no object in it"));
         }
         if !self.problems.is_empty() {
+            self.problems.sort_by_key(line_number);
             return Err(self.problems);
         }
         Ok(self.drafts.into_iter().map(|draft| draft.stanza).collect())

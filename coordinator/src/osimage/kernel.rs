@@ -1,8 +1,7 @@
 //! `kernelver`: the kernel to install and to use, with the packages that go with it (XCAT.md 6.1, 6.4, 6.9).
 
-use std::path::Path;
-
-use model::osimage::{Location, RepositoryEntry};
+use model::osimage::RepositoryEntry;
+use model::osimage::repository::split_repositories;
 use model::plan::{KernelChoice, PackageItem, Pass, Repository};
 
 use super::notes::Notes;
@@ -34,7 +33,7 @@ pub(super) fn choose(
         Some(System::Zypper) => pin_default(passes, target.osimage.get("krpmver"), notes),
         None => {}
     }
-    repositories.extend(kernel_repository(target, notes));
+    repositories.extend(kernel_repositories(target, notes));
     KernelChoice::Exactly { version: version.to_owned() }
 }
 
@@ -73,29 +72,23 @@ fn pin_default(passes: &mut [Pass], krpmver: Option<&str>, notes: &mut Notes) {
     }
 }
 
-/// `kerneldir`, which counts only together with `kernelver`; its default need not exist.
-fn kernel_repository(target: &Target<'_>, notes: &mut Notes) -> Vec<Repository> {
+/// `kerneldir`, which counts only together with `kernelver`. Its default counts only if it is a repository that
+/// would be taken without a word; nobody asked for it.
+fn kernel_repositories(target: &Target<'_>, notes: &mut Notes) -> Vec<Repository> {
+    if let Some(given) = target.osimage.get("kerneldir") {
+        notes.given("kerneldir", given);
+        let entries = split_repositories(given).into_iter().filter_map(|entry| entry.parse().ok());
+        return entries.flat_map(|entry: RepositoryEntry| from_entry(target, &entry, notes)).collect();
+    }
     let default = target.install_dir.join("kernels");
-    let path = match target.osimage.get("kerneldir") {
-        Some(given) => {
-            notes.given("kerneldir", given);
-            Path::new(given)
-        }
-        None if default.is_dir() => {
-            notes.defaulted("kerneldir", &default.display().to_string(), "<install root>/kernels");
-            &default
-        }
-        None => return Vec::new(),
-    };
-    let entry = RepositoryEntry {
-        location: Location::Local(path.to_owned()),
-        suite: None,
-        components: Vec::new(),
-        trusted: false,
-        signed_by: None,
-        source: format!("kerneldir {}", path.display()),
-    };
-    from_entry(target, &entry, notes)
+    let Ok(entry) = default.display().to_string().parse() else { return Vec::new() };
+    let mut aside = Notes::default();
+    let found = from_entry(target, &entry, &mut aside);
+    if aside.problems.is_empty() && !found.is_empty() {
+        notes.defaulted("kerneldir", &entry.source, "<install root>/kernels");
+        aside.needs_install.into_iter().for_each(|reason| notes.needs_install(reason));
+    }
+    found
 }
 
 #[cfg(test)]

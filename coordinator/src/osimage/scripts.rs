@@ -12,6 +12,9 @@ use super::files::{MAX_SCRIPT, open_regular, read_regular, reason};
 use super::notes::Notes;
 use super::target::Target;
 
+/// Variables of the contract that hold paths which only the install root, if anything, has on an agent.
+const PATHS_OF_THE_MN: [&str; 4] = ["IMG_PKGDIR", "IMG_OTHERPKGDIR", "IMG_PKGLIST", "IMG_OTHERPKGLIST"];
+
 pub(super) fn read(target: &Target<'_>, rootimgdir: Option<&Path>, notes: &mut Notes) -> Vec<Script> {
     let Some(value) = target.osimage.get("postinstall") else { return Vec::new() };
     notes.given("postinstall", value);
@@ -34,12 +37,23 @@ fn script(target: &Target<'_>, entry: &str, rootimgdir: Option<&Path>, notes: &m
     };
     warn_of_first_line(&path, &bytes, notes);
     let args: Vec<String> = words.map(str::to_owned).collect();
+    let used = PATHS_OF_THE_MN.into_iter().find(|name| contains(&bytes, name.as_bytes()));
+    if let Some(name) = used {
+        notes.needs_install(format!(
+            "the postinstall script `{}` uses `{name}`, a path of the management node",
+            path.display()
+        ));
+    }
     let mentions = |text: &[u8]| mentions_install(text, target.install_dir, rootimgdir);
     if mentions(&bytes) || args.iter().any(|arg| mentions(arg.as_bytes())) {
         let (path, root) = (path.display(), target.install_dir.display());
         notes.needs_install(format!("the postinstall script `{path}` names `{root}`"));
     }
     Some(Script { path, args, content: Content::from_bytes(bytes) })
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
 }
 
 fn executable(path: &Path) -> Result<Vec<u8>, String> {
@@ -73,7 +87,8 @@ fn mentions_install(text: &[u8], install_dir: &Path, rootimgdir: Option<&Path>) 
         Some(own) => text.replace(&own, ""),
         None => text.into_owned(),
     };
-    let root = install_dir.display().to_string();
+    // Without a slash at its end, if the configuration has one.
+    let root = install_dir.components().collect::<PathBuf>().display().to_string();
     let word = |c: char| c.is_alphanumeric() || "_-.".contains(c);
     text.match_indices(&root).any(|(at, _)| {
         let before = text[..at].chars().next_back().is_none_or(|c| !word(c) && c != '/');
@@ -99,7 +114,9 @@ mod tests {
         ];
         for (text, expected) in table {
             let rootimgdir = Some(Path::new("/install/netboot/a"));
-            assert_eq!(mentions_install(text.as_bytes(), Path::new("/install"), rootimgdir), expected, "{text}");
+            for root in ["/install", "/install/"] {
+                assert_eq!(mentions_install(text.as_bytes(), Path::new(root), rootimgdir), expected, "{text}");
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     any("groups", Kind::List, "image groups, for litefile and litetree"),
     any("imagetype", Kind::OneOf(IMAGE_TYPES), "kind of system; linux unless given"),
     any("isdeletable", Kind::Text, "housekeeping"),
-    linux("kerneldir", Kind::Path, "directory of extra kernel packages, used with kernelver"),
+    linux("kerneldir", Kind::Repositories, "repository of extra kernel packages, used with kernelver"),
     linux("kernelver", Kind::Word, "kernel release to put in the image, as uname -r prints it"),
     any("kitcomponents", Kind::List, "kit components in use"),
     linux("krpmver", Kind::Word, "SLES: version of the kernel package where it differs from kernelver"),

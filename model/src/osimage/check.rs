@@ -23,7 +23,11 @@ pub(super) fn check_value(attribute: &Attribute, value: &str) -> Vec<String> {
     if value.is_empty() {
         return Vec::new();
     }
-    by_kind(attribute.kind, value).into_iter().map(|reason| format!("{}: {reason}", attribute.name)).collect()
+    let named = |reason: String| match reason.starts_with(attribute.name) {
+        true => reason,
+        false => format!("{}: {reason}", attribute.name),
+    };
+    by_kind(attribute.kind, value).into_iter().map(named).collect()
 }
 
 fn by_kind(kind: Kind, value: &str) -> Vec<String> {
@@ -166,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn xcats_own_texts_are_kept_whole() {
+        let expected = "nfsrootopts cannot contain 'rw'; statelite NFS roots are always read-only";
+        assert_eq!(problems("nfsrootopts", "rw"), [expected]);
+    }
+
+    #[test]
     fn values_that_make_no_sense_are_named() {
         let table = [
             ("osarch", "sparc", 1, "not a known architecture"),
@@ -173,6 +183,7 @@ mod tests {
             ("rootfstype", "tmpfs", 1, "not one of nfs, ramdisk"),
             ("nfsrootopts", "rw", 1, "nfsrootopts cannot contain 'rw'; statelite NFS roots are always read-only"),
             ("nfsrootopts", "noac, defaults", 2, "cannot contain 'defaults'"),
+            ("otherpkgdir", "x", 1, "otherpkgdir: `x` is neither"),
             ("nfsrootopts", "noac,,hard", 1, "without whitespace or empty options"),
             ("rootimgdir", "netboot/x", 1, "absolute"),
             ("rootimgdir", "/install/../etc", 1, "`..`"),

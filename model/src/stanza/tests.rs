@@ -79,10 +79,10 @@ fn every_line_that_is_not_understood_is_reported_and_nothing_returned() {
 
 #[test]
 fn definitions_carry_the_line_of_a_bad_attribute() {
-    let text = "a:\nobjtype=osimage\npkglst=/x\nosarch=vax\nb c:\nobjtype=osimage\n";
+    let text = "a:\nobjtype=osimage\npkglst=/x\nosarch=vax\nb c:\nobjtype=osimage\nosvers=a b\n";
     let found = definitions(&read("f", text.as_bytes()).unwrap(), 0).unwrap_err();
     let places: Vec<_> = found.iter().filter_map(|problem| problem.at.as_deref()).collect();
-    assert_eq!(places, ["f:4", "f:3", "f:5"]);
+    assert_eq!(places, ["f:3", "f:4", "f:5", "f:7"]);
 }
 
 #[test]

@@ -323,6 +323,9 @@ fn a_script_that_names_the_install_root_needs_an_agent_that_has_it() {
     let plan = mn.resolve(&with(&DEBIAN, &words)).unwrap().plan;
     let reasons: Vec<_> = plan.needs_install.iter().map(|reason| mn.short(reason)).collect();
     assert_eq!(reasons, ["the postinstall script `@/a.sh` names `@/install`"]);
+    mn.script("a.sh", "#!/bin/sh\nls $IMG_PKGDIR\n");
+    let plan = mn.resolve(&with(&DEBIAN, &words)).unwrap().plan;
+    assert!(plan.needs_install[0].contains("uses `IMG_PKGDIR`"), "{:?}", plan.needs_install);
 }
 
 #[test]
@@ -351,4 +354,21 @@ fn a_bad_line_does_not_hide_what_is_wrong_with_the_good_ones() {
     ];
     let same = found.len() == 3 && found.iter().zip(expected).all(|(problem, text)| problem.starts_with(text));
     assert!(same, "{found:#?}");
+}
+
+#[test]
+fn a_kernel_repository_counts_if_it_is_given_or_sound() {
+    let mn = Mn::new();
+    mn.write("lists/base", BOOT);
+    mn.write("install/kernels/Packages", "");
+    let words = ["pkglist=@/lists/base", "pkgdir=http://r/x bookworm main", "kernelver=6.1.0-35-amd64"];
+    let urls = |words: &[&str]| {
+        let plan = mn.resolve(&with(&DEBIAN, words)).unwrap().plan;
+        plan.repositories.iter().map(|repository| mn.short(&repository.url)).collect::<Vec<_>>()
+    };
+    assert_eq!(urls(&words), ["http://r/x"]);
+    let given = with(&words, &["kerneldir=[trusted=yes] @/install/kernels"]);
+    assert_eq!(urls(&given), ["http://r/x", "file://@/install/kernels"]);
+    mn.write("install/kernels/InRelease", "");
+    assert_eq!(urls(&words), ["http://r/x", "file://@/install/kernels"]);
 }
