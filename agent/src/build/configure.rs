@@ -1,0 +1,211 @@
+//! Stage `configure`: the files that every image gets (XCAT.md 6.5 as far as it fits Debian), secrets that no two
+//! nodes may share taken out, and the choice of the kernel.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use model::plan::Interfaces;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
+use super::Outcome;
+use super::context::{Context, State};
+use super::failure::StageError;
+use super::kernel;
+use super::place::Place;
+use crate::worker::report::StageLog;
+
+const RESOLV_CONF: &str = "# Written at boot from what DHCP says.\n";
+
+/// For `fsck` of a root on NFS, which some boot scripts ask for.
+const FSCK_NFS: &str = "#!/bin/sh\nexit 0\n";
+
+/// Host keys are a node's own: none is in the image, and each node makes its own at boot.
+const KEYGEN_UNIT: &str = "[Unit]
+Description=Make this node's own SSH host keys
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+Before=ssh.service ssh.socket sshd.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Writes what belongs in every image.
+pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
+    let place = Place::new(&context.root);
+    file_systems(context, place)?;
+    identity(place)?;
+    host_keys(place, log)?;
+    dot_files(&context.root)?;
+    network(place, &context.plan.interfaces, log)?;
+    if !place.has("usr/sbin/fsck.nfs") && !place.has("sbin/fsck.nfs") {
+        place.write("sbin/fsck.nfs", FSCK_NFS, 0o755)?;
+    }
+    null_device(place)?;
+    state.kernel = choose_kernel(context, place, log)?;
+    Ok(Outcome::Done)
+}
+
+fn file_systems(context: &Context<'_>, place: Place<'_>) -> Result<(), StageError> {
+    let there = place.text("etc/fstab");
+    // A package that writes one knows better.
+    if there.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
+        return Ok(());
+    }
+    place.write("etc/fstab", &fstab(&context.plan.profile, &context.plan.osarch), 0o644)
+}
+
+fn fstab(profile: &str, arch: &str) -> String {
+    format!(
+        "devpts  /dev/pts devpts   gid=5,mode=620 0 0\n\
+         tmpfs   /dev/shm tmpfs    defaults       0 0\n\
+         proc    /proc    proc     defaults       0 0\n\
+         sysfs   /sys     sysfs    defaults       0 0\n\
+         {profile}_{arch} / tmpfs rw 0 1\n"
+    )
+}
+
+/// What would make two nodes one: host name, machine id, a password for root, the build node's name server.
+fn identity(place: Place<'_>) -> Result<(), StageError> {
+    place.write("etc/hostname", "", 0o644)?;
+    if place.has("usr/bin/systemd-machine-id-setup") || place.has("etc/machine-id") {
+        place.write("etc/machine-id", "", 0o444)?;
+    }
+    if place.has("var/lib/dbus/machine-id") {
+        place.link("/etc/machine-id", "var/lib/dbus/machine-id")?;
+    }
+    if !place.text("etc/resolv.conf").is_empty() {
+        place.write("etc/resolv.conf", RESOLV_CONF, 0o644)?;
+    }
+    for name in ["etc/shadow", "etc/shadow-"] {
+        lock_root(place, name)?;
+    }
+    Ok(())
+}
+
+/// Replaces root's password hash by `*`, leaving the file's owner and mode.
+fn lock_root(place: Place<'_>, name: &str) -> Result<(), StageError> {
+    let text = place.text(name);
+    let locked = locked(&text);
+    if locked == text {
+        return Ok(());
+    }
+    let path = place.spot(name)?;
+    fs::write(&path, locked).map_err(StageError::file("write", &path))
+}
+
+fn locked(shadow: &str) -> String {
+    let lock = |line: &str| match line.strip_prefix("root:").and_then(|rest| rest.split_once(':')) {
+        Some((_, rest)) => format!("root:*:{rest}"),
+        None => line.to_owned(),
+    };
+    shadow.split('\n').map(lock).collect::<Vec<_>>().join("\n")
+}
+
+fn host_keys(place: Place<'_>, log: &StageLog<'_>) -> Result<(), StageError> {
+    for name in place.names("etc/ssh", "ssh_host_") {
+        place.remove(&format!("etc/ssh/{name}"))?;
+        log.say(format!("removed /etc/ssh/{name}: nodes must not share it"));
+    }
+    if place.has("usr/sbin/sshd") && place.has("usr/bin/ssh-keygen") {
+        let unit = "etc/systemd/system/imgctl-ssh-keys.service";
+        place.write(unit, KEYGEN_UNIT, 0o644)?;
+        place.link("../imgctl-ssh-keys.service", "etc/systemd/system/multi-user.target.wants/imgctl-ssh-keys.service")?;
+    }
+    Ok(())
+}
+
+fn dot_files(root: &Path) -> Result<(), StageError> {
+    let (skel, home) = (root.join("etc/skel"), root.join("root"));
+    let Ok(entries) = fs::read_dir(&skel) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let (from, to) = (entry.path(), home.join(entry.file_name()));
+        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if plain && entry.file_name().to_string_lossy().starts_with('.') && to.symlink_metadata().is_err() && home.is_dir() {
+            fs::copy(&from, &to).map_err(StageError::file("copy", &from))?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", &to))?;
+        }
+    }
+    Ok(())
+}
+
+/// The interfaces that `nodebootif` and `otherifce` name, in the words of what the image configures them with.
+fn network(place: Place<'_>, interfaces: &Interfaces, log: &StageLog<'_>) -> Result<(), StageError> {
+    let boot = interfaces.boot.iter().map(|name| (name, true));
+    let all: Vec<_> = boot.chain(interfaces.others.iter().map(|name| (name, false))).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let ifupdown = place.has("usr/sbin/ifup") || place.has("sbin/ifup");
+    if !ifupdown && !place.has("usr/lib/systemd/systemd-networkd") && !place.has("lib/systemd/systemd-networkd") {
+        log.say("nodebootif and otherifce are left alone: the image has neither ifupdown nor systemd-networkd");
+        return Ok(());
+    }
+    for (name, boots) in all {
+        if ifupdown {
+            place.write(&format!("etc/network/interfaces.d/{name}"), &ifupdown_text(name, boots), 0o644)?;
+        } else {
+            place.write(&format!("etc/systemd/network/10-{name}.network"), &networkd_text(name, boots), 0o644)?;
+        }
+    }
+    Ok(())
+}
+
+/// The initrd has configured the boot interface already; it is described, not brought up again.
+fn ifupdown_text(name: &str, boots: bool) -> String {
+    if boots { format!("iface {name} inet dhcp\n") } else { format!("auto {name}\niface {name} inet dhcp\n") }
+}
+
+fn networkd_text(name: &str, boots: bool) -> String {
+    let keep = if boots { "KeepConfiguration=yes\n" } else { "" };
+    format!("[Match]\nName={name}\n\n[Network]\nDHCP=yes\n{keep}")
+}
+
+fn null_device(place: Place<'_>) -> Result<(), StageError> {
+    if place.has("dev/null") {
+        return Ok(());
+    }
+    let path = place.spot("dev/null")?;
+    let mode = Mode::from_raw_mode(0o666);
+    let made = mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(1, 3)).map_err(std::io::Error::from);
+    let made = made.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o666)));
+    made.map_err(StageError::file("make", &path))
+}
+
+fn choose_kernel(context: &Context<'_>, place: Place<'_>, log: &StageLog<'_>) -> Result<String, StageError> {
+    let found = kernel::scan(place, &context.root);
+    found.halves.iter().for_each(|half| log.say(format!("passed over: {half}")));
+    let chosen = kernel::choose(found, &context.plan.kernel)?;
+    log.say(format!("kernel {} ({})", chosen.version, chosen.file.display()));
+    let to = context.out.join("kernel");
+    fs::copy(&chosen.file, &to).map_err(StageError::file("copy", &chosen.file))?;
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", &to))?;
+    Ok(chosen.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_password_is_locked_and_no_other() {
+        let shadow = "root:$y$abc:19000:0:99999:7:::\ndaemon:*:1:::\nrootless:x:1:::\n";
+        assert_eq!(locked(shadow), "root:*:19000:0:99999:7:::\ndaemon:*:1:::\nrootless:x:1:::\n");
+    }
+
+    #[test]
+    fn the_root_line_names_profile_and_architecture() {
+        assert_eq!(fstab("compute", "ppc64le").lines().last(), Some("compute_ppc64le / tmpfs rw 0 1"));
+    }
+
+    #[test]
+    fn only_further_interfaces_are_brought_up() {
+        assert!(!ifupdown_text("eth0", true).contains("auto"));
+        assert!(ifupdown_text("eth1", false).starts_with("auto eth1\n"));
+        assert!(networkd_text("eth0", true).contains("KeepConfiguration=yes"));
+    }
+}

@@ -1,0 +1,152 @@
+//! What dracut is told, and what its words mean. Pure.
+
+/// For a module that dracut did not take.
+pub(super) const REFUSED_HINT: &str = "a program that this module needs is not in the image; dracut's lines above name it";
+
+/// Why an image can't have an initrd that boots from the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lack {
+    #[error("the image has no dracut, so no initrd can be made")]
+    Dracut,
+    #[error("the image's dracut has no network modules")]
+    DracutNetwork,
+    #[error("the image has nothing that dracut can bring up the network with")]
+    Network,
+    #[error("the image has dhclient, but not `{0}`, which dracut's network-legacy needs with it")]
+    Companion(&'static str),
+    #[error("the image has no mount.nfs, so its initrd could not mount a root on NFS")]
+    Nfs,
+}
+
+impl Lack {
+    /// Which package to add.
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Dracut => "add dracut and dracut-network to the pkglist",
+            Self::DracutNetwork => "add dracut-network to the pkglist",
+            Self::Network => {
+                "add isc-dhcp-client and procps to the pkglist (or network-manager, or systemd-networkd with dbus)"
+            }
+            Self::Companion("pgrep") => "add procps to the pkglist",
+            Self::Companion("ip") => "add iproute2 to the pkglist",
+            Self::Companion(_) => "add the package that has it to the pkglist",
+            Self::Nfs => "add nfs-common (on RPM systems nfs-utils) to the pkglist",
+        }
+    }
+}
+
+/// The dracut modules for a network boot, by what the image has; `has` answers for a path without leading slash.
+pub(super) fn dracut_modules(has: &dyn Fn(&str) -> bool) -> Result<String, Lack> {
+    let module = |name: &str| {
+        ["35", "01", "35", "45", "00"].iter().any(|order| has(&format!("usr/lib/dracut/modules.d/{order}{name}")))
+    };
+    let program = |name: &str| ["usr/sbin", "usr/bin", "sbin", "bin"].iter().any(|folder| has(&format!("{folder}/{name}")));
+    if !program("dracut") {
+        return Err(Lack::Dracut);
+    }
+    if !module("network-legacy") && !module("network-manager") && !module("systemd-networkd") {
+        return Err(Lack::DracutNetwork);
+    }
+    let networkd = has("usr/lib/systemd/systemd-networkd") || has("lib/systemd/systemd-networkd");
+    let network = if module("network-legacy") && program("dhclient") {
+        // Without it dracut leaves the module out with one line in the log.
+        if let Some(lacks) = ["pgrep", "ip"].into_iter().find(|name| !program(name)) {
+            return Err(Lack::Companion(lacks));
+        }
+        "network-legacy"
+    } else if module("network-manager") && program("NetworkManager") {
+        "network-manager"
+    } else if module("systemd-networkd") && networkd && (program("dbus-daemon") || program("dbus-broker")) {
+        "systemd-networkd"
+    } else {
+        return Err(Lack::Network);
+    };
+    if !program("mount.nfs") {
+        return Err(Lack::Nfs);
+    }
+    Ok(format!("{network} network nfs base kernel-modules"))
+}
+
+/// Drivers by whether the kernel has them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Drivers {
+    /// As modules, for dracut.
+    pub(super) loadable: Vec<String>,
+    /// Not at all.
+    pub(super) unknown: Vec<String>,
+}
+
+/// Sorts the plan's drivers by `modules.dep` and `modules.builtin`; those built in need nothing.
+pub(super) fn sort_drivers(wanted: &[String], dep: &str, builtin: &str) -> Drivers {
+    let file = |line: &str| line.split(':').next().and_then(|path| path.rsplit('/').next()).map(module_name);
+    let modules: std::collections::HashSet<String> = dep.lines().filter_map(file).collect();
+    let built: std::collections::HashSet<String> = builtin.lines().filter_map(file).collect();
+    let mut sorted = Drivers::default();
+    for driver in wanted {
+        // xCAT's name for a family of which only this one is left.
+        let name = module_name(if driver == "mlx_en" { "mlx4_en" } else { driver });
+        if modules.contains(&name) {
+            if !sorted.loadable.contains(&name) {
+                sorted.loadable.push(name);
+            }
+        } else if !built.contains(&name) {
+            sorted.unknown.push(driver.clone());
+        }
+    }
+    sorted
+}
+
+/// `virtio-net.ko.xz` and `virtio_net` are one.
+fn module_name(file: &str) -> String {
+    let stem = file.split_once(".ko").map_or(file, |(stem, _)| stem);
+    stem.replace('-', "_")
+}
+
+/// The module that dracut complains of, as a sentence.
+pub(super) fn refused(lines: &[String]) -> Option<String> {
+    let line = lines.iter().find(|line| line.contains("cannot be found or installed"))?;
+    let name = line.split(['\'', '`', '"']).nth(1).unwrap_or(line);
+    Some(format!("dracut can't put its module `{name}` into the initrd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEGACY: &str = "usr/lib/dracut/modules.d/35network-legacy";
+    const NETWORKD: &str = "usr/lib/dracut/modules.d/01systemd-networkd";
+
+    #[test]
+    fn the_network_module_goes_by_what_the_image_has() {
+        let base = ["usr/bin/dracut", LEGACY, NETWORKD, "usr/sbin/mount.nfs"];
+        for (more, expected) in [
+            (&["usr/sbin/dhclient", "usr/bin/pgrep", "usr/bin/ip"][..], Ok("network-legacy network nfs base kernel-modules")),
+            (&["usr/sbin/dhclient", "usr/bin/ip"], Err(Lack::Companion("pgrep"))),
+            (&["lib/systemd/systemd-networkd", "usr/bin/dbus-daemon"], Ok("systemd-networkd network nfs base kernel-modules")),
+            (&["lib/systemd/systemd-networkd"], Err(Lack::Network)),
+            (&[], Err(Lack::Network)),
+        ] {
+            let has = |name: &str| base.contains(&name) || more.contains(&name);
+            assert_eq!(dracut_modules(&has).as_deref(), expected.as_ref().copied(), "{more:?}");
+        }
+        assert_eq!(dracut_modules(&|_| false), Err(Lack::Dracut));
+        assert_eq!(dracut_modules(&|name| name == "usr/bin/dracut"), Err(Lack::DracutNetwork));
+    }
+
+    #[test]
+    fn unknown_drivers_are_told_and_built_in_ones_left_out() {
+        let dep = "kernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko\nkernel/drivers/net/ethernet/mellanox/mlx4/mlx4_en.ko.xz:\n\
+            kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko.zst:\n";
+        let wanted = ["tg3", "virtio-net", "mlx_en", "e1000e", "ext4", "virtio_net"].map(String::from);
+        let sorted = sort_drivers(&wanted, dep, "kernel/fs/ext4/ext4.ko\n");
+        assert_eq!(sorted.loadable, ["virtio_net", "mlx4_en", "e1000e"]);
+        assert_eq!(sorted.unknown, ["tg3"]);
+    }
+
+    #[test]
+    fn dracuts_complaint_is_found() {
+        let lines = ["dracut: Executing", "dracut: dracut module 'network-legacy' cannot be found or installed."].map(String::from);
+        assert_eq!(refused(&lines).unwrap(), "dracut can't put its module `network-legacy` into the initrd");
+        assert_eq!(refused(&lines[..1]), None);
+    }
+}

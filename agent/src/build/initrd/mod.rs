@@ -1,0 +1,156 @@
+//! Stage `initrd`: both initrds, by the image's own dracut, run inside the image.
+//!
+//! dracut's exit status says little (a module that can't be installed is an error line and status 0 or 1), so what
+//! it made is looked into before it is accepted.
+
+mod choice;
+mod scan;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rootfs::gzip::{GzipLevel, GzipWriter};
+
+use super::Outcome;
+use super::context::{Context, State};
+use super::failure::StageError;
+use super::inside::Inside;
+use super::place::Place;
+use crate::sys::exec::Cmd;
+use crate::sys::mount::Mounts;
+use crate::worker::report::StageLog;
+
+/// Where dracut leaves its work, seen from inside; `/run` is not part of the image.
+const DESK: &str = "run/imgctl-initrd";
+
+/// One of the two initrds.
+#[derive(Debug, Clone, Copy)]
+struct Flavour {
+    name: &'static str,
+    /// Besides those that both have.
+    args: &'static [&'static str],
+}
+
+const FLAVOURS: [Flavour; 2] = [
+    Flavour { name: "stateless", args: &[] },
+    // The root itself is NFS, so its file system must be there before anything can be asked for.
+    Flavour { name: "statelite", args: &["--filesystems", "nfs"] },
+];
+
+/// Makes both, at the same time.
+pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
+    let place = Place::new(&context.root);
+    let modules = choice::dracut_modules(&|name| place.has(name))
+        .map_err(|lack| StageError::build(lack.to_string(), lack.hint()))?;
+    let drivers = drivers(context, place, &state.kernel, log);
+    let inside = Inside::open(&context.root, log)?;
+    let made = make(context, &state.kernel, log, &modules, &drivers);
+    inside.close()?;
+    made.map(|()| Outcome::Done)
+}
+
+fn drivers(context: &Context<'_>, place: Place<'_>, kernel: &str, log: &StageLog<'_>) -> Vec<String> {
+    let folder = format!("lib/modules/{kernel}");
+    let (dep, builtin) = (place.text(&format!("{folder}/modules.dep")), place.text(&format!("{folder}/modules.builtin")));
+    let sorted = choice::sort_drivers(&context.plan.drivers, &dep, &builtin);
+    // dracut-install stops at the first name that it does not know and silently leaves out all after it.
+    if !sorted.unknown.is_empty() {
+        log.say(format!("drivers that kernel {kernel} does not have, left out: {}", sorted.unknown.join(" ")));
+    }
+    sorted.loadable
+}
+
+fn make(
+    context: &Context<'_>,
+    kernel: &str,
+    log: &StageLog<'_>,
+    modules: &str,
+    drivers: &[String],
+) -> Result<(), StageError> {
+    log.run(&Cmd::in_root(&context.root, "depmod").args(["-a", kernel]))?;
+    let desk = context.work.join("initrd");
+    let shown = context.root.join(DESK);
+    for folder in [&desk, &shown] {
+        fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;
+    }
+    let mut mounts = Mounts::default();
+    mounts.bind_one(&desk, &shown)?;
+    let job = Job { context, kernel, log, modules, drivers, desk };
+    let outcomes = std::thread::scope(|scope| {
+        let running = FLAVOURS.map(|flavour| scope.spawn({ let job = &job; move || job.one(flavour) }));
+        running.map(|thread| thread.join().unwrap_or_else(|_| Err(StageError::node("making an initrd ended in a panic", ""))))
+    });
+    mounts.release()?;
+    outcomes.into_iter().collect()
+}
+
+/// What both initrds are made from.
+#[derive(Debug)]
+struct Job<'a> {
+    context: &'a Context<'a>,
+    kernel: &'a str,
+    log: &'a StageLog<'a>,
+    modules: &'a str,
+    drivers: &'a [String],
+    desk: PathBuf,
+}
+
+impl Job<'_> {
+    fn one(&self, flavour: Flavour) -> Result<(), StageError> {
+        let lines = self.log.run(&self.command(flavour)).map_err(|error| match choice::refused(error.lines()) {
+            Some(cause) => StageError::build(cause, choice::REFUSED_HINT),
+            None => error.into(),
+        })?;
+        if let Some(cause) = choice::refused(&lines) {
+            return Err(StageError::build(cause, choice::REFUSED_HINT));
+        }
+        let raw = self.desk.join(format!("{}.img", flavour.name));
+        let scan = self.verified(flavour, &raw)?;
+        let name = format!("initrd-{}.gz", flavour.name);
+        let to = self.context.out.join(&name);
+        let bytes = self.compress(&raw, scan.early_bytes, &to).map_err(StageError::file("write", &to))?;
+        fs::remove_file(&raw).map_err(StageError::file("remove", &raw))?;
+        self.log.say(format!("{name}: {} files, {}", scan.files, crate::sys::probe::human(bytes)));
+        Ok(())
+    }
+
+    fn command(&self, flavour: Flavour) -> Cmd {
+        let cmd = Cmd::in_root(&self.context.root, "dracut");
+        let cmd = cmd.args(["--force", "--no-hostonly", "--no-compress", "--add", self.modules]);
+        let cmd = if self.drivers.is_empty() { cmd } else { cmd.arg("--add-drivers").arg(self.drivers.join(" ")) };
+        cmd.args(flavour.args).args(["--kver", self.kernel]).arg(format!("/{DESK}/{}.img", flavour.name))
+    }
+
+    fn verified(&self, flavour: Flavour, raw: &Path) -> Result<scan::Scan, StageError> {
+        let bad = |what: String| {
+            let cause = format!("dracut made an initrd for {} that can't boot: {what}", flavour.name);
+            StageError::build(cause, "dracut's own lines in the log above say what is missing in the image")
+        };
+        let file = File::open(raw).map_err(|error| bad(format!("it is not there ({error})")))?;
+        let scan = scan::scan(io::BufReader::new(file), self.kernel).map_err(|error| bad(error.to_string()))?;
+        match (scan.has_init, scan.has_modules) {
+            (true, true) => Ok(scan),
+            (false, _) => Err(bad("it has no /init".to_owned())),
+            (_, false) => Err(bad(format!("it has no modules of kernel {}", self.kernel))),
+        }
+    }
+
+    /// The early archive, if there is one, must stay uncompressed: the kernel reads it before it can decompress.
+    fn compress(&self, raw: &Path, early_bytes: u64, to: &Path) -> io::Result<u64> {
+        let mut from = File::open(raw)?;
+        let mut out = BufWriter::new(File::create(to)?);
+        io::copy(&mut (&mut from).take(early_bytes), &mut out)?;
+        // The other initrd is made at the same time.
+        let threads = NonZeroUsize::new(self.context.threads().get() / 2).unwrap_or(NonZeroUsize::MIN);
+        let mut packed = GzipWriter::new(out, GzipLevel::default(), threads)?;
+        io::copy(&mut from, &mut packed)?;
+        let mut out = packed.finish()?;
+        out.flush()?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        Ok(file.metadata()?.len())
+    }
+}

@@ -1,0 +1,79 @@
+//! Stage `prepare`: the plan is read, the scratch folder is proven fit, the MN's install root comes into view.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+
+use model::plan::BuildPlan;
+
+use super::context::{Context, State};
+use super::failure::StageError;
+use crate::sys::mount::Mounts;
+use crate::sys::probe::{self, human};
+use crate::worker::order::Order;
+use crate::worker::report::StageLog;
+
+/// Makes everything ready, or says why this node can't carry the plan out.
+pub fn run(order: &Order, log: &StageLog<'_>) -> Result<(BuildPlan, State), StageError> {
+    let text = fs::read(&order.plan).map_err(StageError::file("read the plan", &order.plan))?;
+    let plan: BuildPlan = serde_json::from_slice(&text).map_err(|error| {
+        StageError::build(format!("the plan can't be read: {error}"), "install the same release of imgctl everywhere")
+    })?;
+    super::readable(&plan)?;
+    let facts = &order.facts;
+    log.say(format!("attempt {} of {} on {} {} {}", order.attempt, plan.osimage, facts.os, facts.arch, facts.kernel));
+    plan.warnings.iter().for_each(|warning| log.say(format!("warning: {warning}")));
+    fits(order, &plan)?;
+    probe::probe(&order.scratch, order.min_scratch_free)?;
+    let (free, _) = probe::space(&order.scratch).map_err(StageError::file("measure", &order.scratch))?;
+    log.say(format!("scratch folder {} with {} free", order.scratch.display(), human(free)));
+    let context = Context::new(order, &plan);
+    folders(&context)?;
+    // While the install root can still be written to: `show_install` makes it read-only for all that comes.
+    let archive = File::create(&order.archive).map_err(|source| {
+        let cause = format!("cannot write the archive `{}`: {source}", order.archive.display());
+        StageError::node(cause, "see that the node mounts the coordinator's install root read-write, and that its disk has room")
+    })?;
+    show_install(order, &plan, log)?;
+    Ok((plan, State { archive: Some(archive), ..State::default() }))
+}
+
+/// Whether this node is one for the plan.
+fn fits(order: &Order, plan: &BuildPlan) -> Result<(), StageError> {
+    let system = plan.packages.name();
+    if !order.facts.package_systems.iter().any(|known| known == system) {
+        let cause = format!("this node can't build with {system}");
+        return Err(StageError::node(cause, "install mmdebstrap or debootstrap, and apt, on the node"));
+    }
+    match (&order.install, plan.needs_install.first()) {
+        (None, Some(reason)) => Err(StageError::node(
+            format!("the build needs the coordinator's {}, which this node doesn't see: {reason}", plan.install_dir.display()),
+            "mount it on the node and set `install_dir` in agent.toml",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn folders(context: &Context<'_>) -> Result<(), StageError> {
+    // Open to `_apt`, which fetches packages without being root.
+    for (folder, mode) in [(&context.out, 0o755), (&context.work, 0o711), (&context.work.join("tmp"), 0o700)] {
+        DirBuilder::new().mode(mode).create(folder).map_err(StageError::file("make", folder))?;
+    }
+    Ok(())
+}
+
+/// Shows the MN's install root at the path that the plan knows it by, read-only.
+fn show_install(order: &Order, plan: &BuildPlan, log: &StageLog<'_>) -> Result<(), StageError> {
+    let Some(seen) = &order.install else {
+        log.say("this node does not see the install root; the archive will be uploaded");
+        return Ok(());
+    };
+    if !plan.install_dir.exists() {
+        fs::create_dir_all(&plan.install_dir).map_err(StageError::file("make", &plan.install_dir))?;
+    }
+    let mut mounts = Mounts::default();
+    mounts.bind_read_only(seen, &plan.install_dir)?;
+    // It stays until the namespace ends.
+    mounts.keep();
+    log.say(format!("install root {} in view, read-only", plan.install_dir.display()));
+    Ok(())
+}

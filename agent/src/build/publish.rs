@@ -1,0 +1,91 @@
+//! Stage `publish`: the finished tree leaves as one compressed archive, written in one pass.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use rootfs::compress::{Compression, Compressor, ZstdLevel};
+use rootfs::digest::{Digest, HashingWriter};
+use rootfs::tar::write_tar;
+use serde::Serialize;
+
+use super::Outcome;
+use super::aptroot::installed;
+use super::context::{Context, State};
+use super::failure::{StageError, chain};
+use super::place::Place;
+use crate::inspect::Facts;
+use crate::pkg::dpkg::Installed;
+use crate::sys::mount::unmount_below;
+use crate::sys::probe::human;
+use crate::worker::report::{Product, StageLog};
+
+/// Sequential writes this large suit a disk and NFS alike.
+const BUFFER: usize = 1 << 20;
+
+/// The record that stands beside the tree: from what, where and with what it was made.
+#[derive(Debug, Serialize)]
+struct BuildRecord<'a> {
+    version: u32,
+    attempt: String,
+    osimage: String,
+    revision: u64,
+    osvers: &'a str,
+    osarch: &'a str,
+    profile: &'a str,
+    provmethod: &'a str,
+    kernel_version: &'a str,
+    agent: &'a Facts,
+    packages: Vec<Installed>,
+}
+
+/// Writes the archive.
+pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
+    for point in unmount_below(&context.root)? {
+        log.say(format!("unmounted `{}`: an archive holds no mounts", point.display()));
+    }
+    let packages = installed(context)?;
+    let count = u32::try_from(packages.len()).unwrap_or(u32::MAX);
+    record(context, state, packages)?;
+    let file = state.archive.take().ok_or_else(|| StageError::node("the archive's file was never opened", ""))?;
+    let (digest, bytes) = write(context, file, log)?;
+    log.say(format!("archive of {} with {digest}", human(bytes)));
+    let archive = context.order.archive.clone();
+    let kernel_version = state.kernel.clone();
+    state.product = Some(Product { archive, digest, bytes, kernel_version, packages: count });
+    Ok(Outcome::Done)
+}
+
+fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Result<(), StageError> {
+    let plan = context.plan;
+    let record = BuildRecord {
+        version: 1,
+        attempt: context.order.attempt.to_string(),
+        osimage: plan.osimage.to_string(),
+        revision: plan.revision,
+        osvers: &plan.osvers,
+        osarch: &plan.osarch,
+        profile: &plan.profile,
+        provmethod: &plan.provmethod,
+        kernel_version: &state.kernel,
+        agent: &context.order.facts,
+        packages,
+    };
+    let text = serde_json::to_string_pretty(&record).map_err(|error| StageError::node(error.to_string(), ""))?;
+    Place::new(&context.out).write("build.json", &(text + "\n"), 0o644)
+}
+
+fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Digest, u64), StageError> {
+    let archive = &context.order.archive;
+    let failed = || StageError::file("write the archive", archive);
+    let out = HashingWriter::new(BufWriter::with_capacity(BUFFER, file));
+    let mut packed = Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
+    let totals = write_tar(&context.out, &mut packed).map_err(|error| {
+        StageError::node(format!("cannot write the archive `{}`: {}", archive.display(), chain(&error)), "see that the disk it goes to has room")
+    })?;
+    log.say(format!("{} names, {} of content", totals.entries, human(totals.content_bytes)));
+    let (out, digest, bytes) = packed.finish().map_err(failed())?.finish();
+    let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
+    // On NFS this is where a full server or a lost connection shows.
+    file.sync_all().map_err(failed())?;
+    Ok((digest, bytes))
+}

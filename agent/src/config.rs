@@ -1,0 +1,236 @@
+//! The agent's configuration: one TOML file, every folder settable, unknown keys refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where the configuration is looked for unless said otherwise.
+pub const DEFAULT_PATH: &str = "/etc/imgctl/agent.toml";
+
+/// Below it, a build would fail in the middle: a small image with both initrds and its archive takes about 2 GiB.
+const MIN_SCRATCH_FREE: u64 = 4 << 30;
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration `{path}`", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a key that we don't know.
+    #[error("cannot use the configuration `{path}`", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("cannot use the configuration `{path}`: {reason}", path = path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How this node sees the MN's install root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Install {
+    /// To be found out from the mount table.
+    #[default]
+    Auto,
+    /// The node is the MN.
+    Local,
+    /// By NFS.
+    Nfs,
+    /// Not at all: archives are uploaded.
+    None,
+}
+
+impl Install {
+    /// The word that the coordinator knows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Nfs => "nfs",
+            Self::None => "none",
+        }
+    }
+}
+
+/// How the agent works.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `HOST:PORT`.
+    pub coordinator: String,
+    /// The agent's name, for messages; what counts is the name in its certificate.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Everything that the agent keeps.
+    #[serde(default = "state_dir")]
+    pub state_dir: PathBuf,
+    /// Key and certificates; `identity` in the state folder.
+    #[serde(default, rename = "identity")]
+    identity_dir: Option<PathBuf>,
+    /// The attempts in hand; `journal` in the state folder.
+    #[serde(default, rename = "journal")]
+    journal_dir: Option<PathBuf>,
+    /// Logs and archives until they are with the coordinator; `spool` in the state folder.
+    #[serde(default, rename = "spool")]
+    spool_dir: Option<PathBuf>,
+    /// Where trees are built; `scratch` in the state folder.
+    #[serde(default, rename = "scratch")]
+    scratch_dir: Option<PathBuf>,
+    /// Where the MN's install root is seen.
+    #[serde(default = "install_dir")]
+    pub install_dir: PathBuf,
+    /// How it is seen.
+    #[serde(default)]
+    pub install: Install,
+    /// How many attempts at once.
+    #[serde(default = "one")]
+    pub slots: u16,
+    /// Bytes that must be free in the scratch folder before a build begins.
+    #[serde(default = "min_scratch_free")]
+    pub min_scratch_free: u64,
+    /// The executable to run workers with; the agent's own unless it is part of another program (tests).
+    #[serde(default)]
+    pub worker_program: Option<PathBuf>,
+}
+
+fn state_dir() -> PathBuf {
+    "/var/lib/imgctl-agent".into()
+}
+
+fn install_dir() -> PathBuf {
+    "/install".into()
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn min_scratch_free() -> u64 {
+    MIN_SCRATCH_FREE
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        config.check().map_err(|reason| ConfigError::Value { path: path.to_owned(), reason })?;
+        Ok(config)
+    }
+
+    /// A configuration with everything at its default, for a coordinator and a state folder.
+    pub fn new(coordinator: impl Into<String>, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            coordinator: coordinator.into(),
+            name: None,
+            state_dir: state_dir.into(),
+            identity_dir: None,
+            journal_dir: None,
+            spool_dir: None,
+            scratch_dir: None,
+            install_dir: install_dir(),
+            install: Install::Auto,
+            slots: one(),
+            min_scratch_free: min_scratch_free(),
+            worker_program: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let host = self.coordinator.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if host.is_none() {
+            return Err(format!("coordinator `{}` is not HOST:PORT", self.coordinator));
+        }
+        if self.slots == 0 {
+            return Err("slots is 0; an agent that takes no builds need not run".to_owned());
+        }
+        let folders = [self.state_dir.clone(), self.identity(), self.journal(), self.spool(), self.scratch(), self.install_dir.clone()];
+        match folders.iter().find(|folder| !folder.is_absolute()) {
+            Some(folder) => Err(format!("`{}` is not an absolute path", folder.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// Key and certificates.
+    pub fn identity(&self) -> PathBuf {
+        self.folder(self.identity_dir.as_ref(), "identity")
+    }
+
+    /// The attempts in hand.
+    pub fn journal(&self) -> PathBuf {
+        self.folder(self.journal_dir.as_ref(), "journal")
+    }
+
+    /// Logs and archives on their way.
+    pub fn spool(&self) -> PathBuf {
+        self.folder(self.spool_dir.as_ref(), "spool")
+    }
+
+    /// Where trees are built.
+    pub fn scratch(&self) -> PathBuf {
+        self.folder(self.scratch_dir.as_ref(), "scratch")
+    }
+
+    fn folder(&self, said: Option<&PathBuf>, name: &str) -> PathBuf {
+        said.cloned().unwrap_or_else(|| self.state_dir.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn the_coordinator_is_all_that_must_be_said() {
+        let config = load("coordinator = \"mn:7443\"\n").unwrap();
+        assert_eq!(config, Config::new("mn:7443", "/var/lib/imgctl-agent"));
+        assert_eq!(config.scratch(), Path::new("/var/lib/imgctl-agent/scratch"));
+        let config = load("coordinator = \"mn:7443\"\nstate_dir = \"/s\"\nscratch = \"/fast\"\ninstall = \"nfs\"\n").unwrap();
+        assert_eq!((config.scratch(), config.spool()), ("/fast".into(), "/s/spool".into()));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for text in [
+            "",
+            "coordinator = \"mn\"",
+            "coordinator = \"mn:7443\"\nslot = 2",
+            "coordinator = \"mn:7443\"\nslots = 0",
+            "coordinator = \"mn:7443\"\nscratch = \"scratch\"",
+            "coordinator = \"mn:7443\"\ninstall = \"smb\"",
+        ] {
+            assert!(load(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/agent.toml");
+        Config::load(&shipped).unwrap();
+    }
+}

@@ -1,0 +1,180 @@
+//! Facts about this node: what the coordinator matches builds by, and what stands in an image's record.
+
+use std::fs;
+use std::path::Path;
+
+use model::arch::Arch;
+use proto::v1;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Install};
+use crate::sys::exec::Cmd;
+use crate::sys::{mount, probe};
+
+/// The tools that a build may use, each with the arguments that make it tell its version.
+const TOOLS: [(&str, &[&str]); 7] = [
+    ("mmdebstrap", &["--version"]),
+    ("debootstrap", &["--version"]),
+    ("apt-get", &["--version"]),
+    ("dpkg-query", &["--version"]),
+    ("dnf", &["--version"]),
+    ("zypper", &["--version"]),
+    ("unshare", &["--version"]),
+];
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// As `uname -m` says.
+    pub arch: String,
+    /// `debian12`.
+    pub os: String,
+    /// Of the node; never one for an image.
+    pub kernel: String,
+    /// What it can build with.
+    pub package_systems: Vec<String>,
+    /// `mmdebstrap 1.3.5`.
+    pub tools: Vec<String>,
+    /// In all.
+    pub memory_bytes: u64,
+    /// That this process may use.
+    pub cpus: u32,
+    /// Of the agent.
+    pub version: String,
+}
+
+impl Facts {
+    /// Looks around, once, at start. Runs programs, so it belongs on a blocking thread.
+    pub fn gather() -> Self {
+        let uname = rustix::system::uname();
+        let tools: Vec<String> = TOOLS.iter().filter_map(|(name, args)| tool(name, args)).collect();
+        let memory = rustix::system::sysinfo();
+        Self {
+            arch: uname.machine().to_string_lossy().into_owned(),
+            os: os(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            package_systems: package_systems(&tools),
+            tools,
+            memory_bytes: memory.totalram as u64 * u64::from(memory.mem_unit),
+            cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The architecture that it builds natively, if we know it.
+    pub fn native(&self) -> Option<Arch> {
+        self.arch.parse().ok()
+    }
+
+    /// Whether a tool was found.
+    pub fn has(&self, tool: &str) -> bool {
+        has(&self.tools, tool)
+    }
+
+    /// As the coordinator hears it, with what changes from time to time.
+    pub fn to_wire(&self, config: &Config) -> v1::AgentFacts {
+        let (free, total) = probe::space(&config.scratch()).unwrap_or_default();
+        v1::AgentFacts {
+            arch: self.arch.clone(),
+            os: self.os.clone(),
+            kernel: self.kernel.clone(),
+            package_systems: self.package_systems.clone(),
+            tools: self.tools.clone(),
+            scratch_free_bytes: free,
+            scratch_total_bytes: total,
+            memory_bytes: self.memory_bytes,
+            cpus: self.cpus,
+            install: install(config).as_str().to_owned(),
+            slots: config.slots.into(),
+            version: self.version.clone(),
+        }
+    }
+}
+
+fn has(tools: &[String], tool: &str) -> bool {
+    tools.iter().any(|known| known.split(' ').next() == Some(tool))
+}
+
+fn package_systems(tools: &[String]) -> Vec<String> {
+    let bootstrap = has(tools, "mmdebstrap") || has(tools, "debootstrap");
+    if bootstrap && has(tools, "apt-get") && has(tools, "dpkg-query") { vec!["apt".to_owned()] } else { Vec::new() }
+}
+
+/// Name and version; `None` where it isn't installed. zypper and dnf are told of though no stage uses them yet.
+fn tool(name: &str, args: &[&str]) -> Option<String> {
+    let output = Cmd::new(name).args(args).capture().ok()?;
+    let text = String::from_utf8_lossy(&output);
+    let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    Some(version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))
+}
+
+/// `ID` and `VERSION_ID`, joined.
+fn os(release: &str) -> String {
+    let value = |key: &str| {
+        let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.map(|value| value.trim_matches(['"', '\'']).to_owned()).unwrap_or_default()
+    };
+    value("ID") + &value("VERSION_ID")
+}
+
+/// How the MN's install root is seen; what the configuration says wins over what the mount table shows.
+pub fn install(config: &Config) -> Install {
+    match config.install {
+        Install::Auto => {}
+        said => return said,
+    }
+    if !config.install_dir.is_dir() {
+        return Install::None;
+    }
+    let table = mount::table().unwrap_or_default();
+    seen(mount::holding(&table, &config.install_dir).map(|mount| mount.kind.as_str()), &config.install_dir)
+}
+
+fn seen(kind: Option<&str>, folder: &Path) -> Install {
+    match kind {
+        Some(kind) if kind.starts_with("nfs") => Install::Nfs,
+        // A bare folder of that name is no install root: the coordinator keeps its own files below this one.
+        _ if folder.join(".imgctl").is_dir() => Install::Local,
+        _ => Install::None,
+    }
+}
+
+/// The one-minute load average, times 100.
+pub fn load_hundredths() -> u32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or_default();
+    (load * 100.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_os_is_written_as_osvers_are() {
+        for (release, expected) in [
+            ("PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n", "debian12"),
+            ("ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"\n", "rhel9.4"),
+            ("", ""),
+        ] {
+            assert_eq!(os(release), expected);
+        }
+    }
+
+    #[test]
+    fn apt_needs_something_to_bootstrap_with() {
+        let tools = |names: &[&str]| names.iter().map(|name| format!("{name} 1.0")).collect::<Vec<_>>();
+        assert_eq!(package_systems(&tools(&["apt-get", "dpkg-query", "debootstrap"])), ["apt"]);
+        assert!(package_systems(&tools(&["apt-get", "dpkg-query"])).is_empty());
+        assert!(package_systems(&tools(&["mmdebstrap"])).is_empty());
+    }
+
+    #[test]
+    fn an_empty_folder_is_no_install_root() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(seen(Some("ext4"), folder.path()), Install::None);
+        assert_eq!(seen(Some("nfs4"), folder.path()), Install::Nfs);
+        fs::create_dir(folder.path().join(".imgctl")).unwrap();
+        assert_eq!(seen(Some("ext4"), folder.path()), Install::Local);
+    }
+}

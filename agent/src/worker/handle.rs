@@ -1,0 +1,149 @@
+//! The agent's side of a worker: start it, hear it, end it, and know when nothing of it is left.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::report::Report;
+use crate::sys::exec::SEARCH_PATH;
+
+/// How long a killed namespace may take to go; a process in a system call on a dead NFS server takes longest.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// How much of what a worker says outside its reports is kept for the error.
+const KEPT_STDERR: u64 = 4096;
+
+/// A worker could not be started or heard.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// `unshare` could not be started.
+    #[error("cannot start a worker with `unshare` (util-linux)")]
+    Start(#[source] io::Error),
+    /// Its output could not be read.
+    #[error("lost touch with the worker")]
+    Lost(#[source] io::Error),
+    /// Something of it won't die.
+    #[error("process {0} of a killed worker is still there after {seconds} s", seconds = LINGER.as_secs())]
+    Undead(i32),
+}
+
+/// A running worker. Dropping it kills it, but only [`Worker::end`] waits until all of it is gone.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    // Its end of this pipe tells the worker that we live.
+    _lifeline: Option<ChildStdin>,
+    reports: BufReader<ChildStdout>,
+    stderr: tokio::task::JoinHandle<String>,
+    init: Option<i32>,
+    line: Vec<u8>,
+}
+
+impl Worker {
+    /// Starts a worker on `order`. `program` is the agent's executable: `/proc/<pid>/exe`, which stays the same
+    /// file when a newer one is installed in its place.
+    pub fn start(program: &Path, order: &Path) -> Result<Self, HandleError> {
+        let mut child = Command::new("unshare")
+            .args(["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private", "--"])
+            .arg(program)
+            .args(["worker", "--order"])
+            .arg(order)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env("LANG", "C.UTF-8")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(HandleError::Start)?;
+        let missing = || HandleError::Start(io::Error::other("no pipe"));
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let stderr = tokio::spawn(async move {
+            let mut text = Vec::new();
+            // What can't be read is missing from an error message, no more.
+            let _ = stderr.take(KEPT_STDERR).read_to_end(&mut text).await;
+            crate::sys::lines::printable(&text).replace("\\x0a", "\n").trim().to_owned()
+        });
+        let _lifeline = child.stdin.take();
+        Ok(Self { child, _lifeline, reports: BufReader::new(stdout), stderr, init: None, line: Vec::new() })
+    }
+
+    /// The next report; `None` when the worker has ended. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Option<Report>, HandleError> {
+        loop {
+            if self.reports.read_until(b'\n', &mut self.line).await.map_err(HandleError::Lost)? == 0 {
+                return Ok(None);
+            }
+            if !self.line.ends_with(b"\n") {
+                // Cut short by a kill.
+                return Ok(None);
+            }
+            let report = serde_json::from_slice(&self.line);
+            self.line.clear();
+            match report {
+                Ok(Report::Born { pid }) => self.init = Some(pid),
+                Ok(report) => return Ok(Some(report)),
+                Err(error) => tracing::debug!(%error, "a worker said something that is no report"),
+            }
+        }
+    }
+
+    /// Ends the worker whatever it does, and returns when no process of it is left; gives what it said on
+    /// standard error.
+    pub async fn end(mut self) -> Result<String, HandleError> {
+        // `unshare` may have ended by itself; its death takes the namespace along otherwise.
+        if let Err(error) = self.child.start_kill() {
+            tracing::debug!(%error, "the worker had ended");
+        }
+        self.child.wait().await.map_err(HandleError::Lost)?;
+        if let Some(pid) = self.init {
+            gone(pid).await?;
+        }
+        Ok(self.stderr.await.unwrap_or_default())
+    }
+}
+
+/// Waits until the process is gone or a zombie: pid 1 of a namespace becomes one only after all others in it died.
+async fn gone(pid: i32) -> Result<(), HandleError> {
+    let status = PathBuf::from(format!("/proc/{pid}/status"));
+    let alive = || fs::read_to_string(&status).is_ok_and(|text| is_our_init(&text) && !text.contains("\nState:\tZ"));
+    let deadline = tokio::time::Instant::now() + LINGER;
+    while alive() {
+        if tokio::time::Instant::now() > deadline {
+            return Err(HandleError::Undead(pid));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Whether the number still belongs to a pid 1 of some namespace, and was not given to another process since.
+fn is_our_init(status: &str) -> bool {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_none_or(|numbers| numbers.split_whitespace().next_back() == Some("1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_given_to_another_process_is_not_waited_for() {
+        assert!(is_our_init("Name:\tx\nNSpid:\t4711\t1\n"));
+        assert!(!is_our_init("Name:\tx\nNSpid:\t4711\n"));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_not_there_is_gone() {
+        gone(i32::MAX).await.unwrap();
+    }
+}

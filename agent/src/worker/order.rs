@@ -1,0 +1,52 @@
+//! What the agent tells a worker: one JSON file beside the plan.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::id::AttemptId;
+use serde::{Deserialize, Serialize};
+
+use crate::inspect::Facts;
+
+/// One attempt, as its worker needs to know it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The plan's file.
+    pub plan: PathBuf,
+    /// The attempt's own folder; the agent makes it and clears it away.
+    pub scratch: PathBuf,
+    /// Where the archive goes.
+    pub archive: PathBuf,
+    /// Where this node sees the MN's install root, if it does.
+    pub install: Option<PathBuf>,
+    /// Bytes that must be free before anything is installed.
+    pub min_scratch_free: u64,
+    /// About this node, for the record in the image.
+    pub facts: Facts,
+}
+
+/// An order can't be passed on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} the order `{path}`", path = path.display())]
+pub struct OrderError {
+    doing: &'static str,
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl Order {
+    /// Reads what [`Order::write`] wrote.
+    pub fn read(path: &Path) -> Result<Self, OrderError> {
+        let error = |source| OrderError { doing: "read", path: path.to_owned(), source };
+        serde_json::from_slice(&fs::read(path).map_err(error)?).map_err(|source| error(source.into()))
+    }
+
+    /// Writes the order to `path`.
+    pub fn write(&self, path: &Path) -> Result<(), OrderError> {
+        let error = |source| OrderError { doing: "write", path: path.to_owned(), source };
+        fs::write(path, serde_json::to_vec(self).map_err(|source| error(source.into()))?).map_err(error)
+    }
+}
