@@ -52,16 +52,23 @@ pub enum Aspect {
     Xattrs,
 }
 
-impl fmt::Display for Edit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Edit {
+    /// What was done, in a few words: `added`, `removed` or `changed: content, mode`.
+    pub fn change(&self) -> String {
         match &self.kind {
-            EditKind::Added => write!(f, "added {}", self.path),
-            EditKind::Removed => write!(f, "removed {}", self.path),
+            EditKind::Added => "added".to_owned(),
+            EditKind::Removed => "removed".to_owned(),
             EditKind::Changed(aspects) => {
                 let names: Vec<_> = aspects.iter().map(Aspect::to_string).collect();
-                write!(f, "changed {} ({})", self.path, names.join(", "))
+                format!("changed: {}", names.join(", "))
             }
         }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.change())
     }
 }
 

@@ -4,9 +4,10 @@
 //! front if anything is mounted at or below the tree; then descend by folder handles, never following a link, and
 //! check device and mount at each folder, in case something is mounted meanwhile. Whatever stops it is left alone.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -65,34 +66,12 @@ pub enum RemoveError {
 pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
     // `link/` would be followed by the system: without the slash it is what it is, a link.
     let path = path.components().as_path();
-    let failed = |doing, source| RemoveError::Failed {
-        path: path.to_owned(),
-        doing,
-        inside: TreePath::root(),
-        source,
-    };
-    let metadata = path
-        .symlink_metadata()
-        .map_err(|source| failed("find", source))?;
-    if metadata.is_symlink() {
-        return Err(RemoveError::NotATree {
-            path: path.to_owned(),
-            because: " but a symbolic link",
-        });
-    }
-    let name = path.file_name().filter(|_| metadata.is_dir());
-    let Some(name) = name else {
-        return Err(RemoveError::NotATree {
-            path: path.to_owned(),
-            because: " with a name of its own",
-        });
-    };
+    let name = name_of_folder(path)?;
     let canonical = path
         .canonicalize()
-        .map_err(|source| failed("resolve", source))?;
-    let points = Mounts::read()
-        .map_err(|source| failed("look for mounts in", source))?
-        .at_or_below(&canonical);
+        .map_err(|source| at_root(path, "resolve", source))?;
+    let mounts = Mounts::read().map_err(|source| at_root(path, "look for mounts in", source))?;
+    let points = mounts.at_or_below(&canonical);
     if !points.is_empty() {
         return Err(RemoveError::Mounted {
             path: path.to_owned(),
@@ -100,27 +79,72 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
         });
     }
     let above = canonical.parent().unwrap_or(Path::new("/"));
-    let above = rustix::fs::open(above, FOLDER, Mode::empty())
-        .map_err(|error| failed("open folder of", error.into()))?;
-    let outside =
-        stat(above.as_fd(), b".").map_err(|error| failed("examine folder of", error.into()))?;
-    let here =
-        stat(above.as_fd(), name.as_bytes()).map_err(|error| failed("examine", error.into()))?;
-    // The tree's own device, which a btrfs subvolume does not share with the folder above; but that folder's mount.
-    let device = (here.stx_dev_major, here.stx_dev_minor);
-    let removal = Removal {
-        tree: path,
-        device,
-        mount: mount_of(&outside),
+    let begin = || -> Result<(OwnedFd, Removal<'_>), Errno> {
+        let above = rustix::fs::open(above, FOLDER, Mode::empty())?;
+        // The tree's own device, which a btrfs subvolume does not share with the folder above; but that folder's
+        // mount.
+        let here = stat(above.as_fd(), name.as_bytes())?;
+        let device = (here.stx_dev_major, here.stx_dev_minor);
+        let mount = mount_id(above.as_fd())?;
+        Ok((
+            above,
+            Removal {
+                tree: path,
+                device,
+                mount,
+            },
+        ))
     };
+    let (above, removal) = begin().map_err(|error| at_root(path, "examine", error.into()))?;
     removal.folder(above.as_fd(), name.as_bytes(), &TreePath::root())
+}
+
+/// The name of a folder that is not a link to one.
+fn name_of_folder(path: &Path) -> Result<&OsStr, RemoveError> {
+    let metadata = path
+        .symlink_metadata()
+        .map_err(|source| at_root(path, "find", source))?;
+    let not_a_tree = |because| RemoveError::NotATree {
+        path: path.to_owned(),
+        because,
+    };
+    if metadata.is_symlink() {
+        return Err(not_a_tree(" but a symbolic link"));
+    }
+    path.file_name()
+        .filter(|_| metadata.is_dir())
+        .ok_or_else(|| not_a_tree(" with a name of its own"))
+}
+
+fn at_root(path: &Path, doing: &'static str, source: io::Error) -> RemoveError {
+    RemoveError::Failed {
+        path: path.to_owned(),
+        doing,
+        inside: TreePath::root(),
+        source,
+    }
+}
+
+/// The id of the mount that an open folder is on; before Linux 5.8 only `/proc` tells it.
+fn mount_id(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+    match mount_of(&stat(folder, b".")?) {
+        Some(id) => Ok(id),
+        None => mount_id_from_proc(folder),
+    }
+}
+
+fn mount_id_from_proc(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", folder.as_raw_fd()));
+    let info = info.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    id.and_then(|id| id.trim().parse().ok()).ok_or(Errno::NOSYS)
 }
 
 /// A removal in progress: the file system and mount it keeps to.
 struct Removal<'a> {
     tree: &'a Path,
     device: (u32, u32),
-    mount: Option<u64>,
+    mount: u64,
 }
 
 impl Removal<'_> {
@@ -134,10 +158,10 @@ impl Removal<'_> {
     ) -> Result<(), RemoveError> {
         let folder = openat(above, name, FOLDER, Mode::empty())
             .map_err(|error| self.failed("open", inside, error))?;
-        let here =
-            stat(folder.as_fd(), b".").map_err(|error| self.failed("examine", inside, error))?;
-        let device = (here.stx_dev_major, here.stx_dev_minor);
-        if device != self.device || mount_of(&here) != self.mount {
+        let examined =
+            stat(folder.as_fd(), b".").and_then(|here| Ok((here, mount_id(folder.as_fd())?)));
+        let (here, mount) = examined.map_err(|error| self.failed("examine", inside, error))?;
+        if (here.stx_dev_major, here.stx_dev_minor) != self.device || mount != self.mount {
             return Err(RemoveError::OtherMount {
                 path: self.tree.to_owned(),
                 inside: inside.clone(),
@@ -189,4 +213,73 @@ fn list_paths(paths: &[PathBuf]) -> String {
         write!(text, "{comma}`{}`", path.display()).expect("writing to a string does not fail");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    fn mount(args: &[&str], point: &Path) {
+        assert!(
+            Command::new("mount")
+                .args(args)
+                .arg(point)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// What is mounted after the look at the mount table must still survive.
+    #[test]
+    fn a_mount_met_on_the_way_stops_the_removal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, precious) = (dir.path().join("tree"), dir.path().join("precious"));
+        fs::create_dir(&precious).unwrap();
+        fs::write(precious.join("file"), "").unwrap();
+        for kind in ["bind", "tmpfs"] {
+            let point = tree.join("a/mnt");
+            fs::create_dir_all(&point).unwrap();
+            match kind {
+                "bind" => mount(&["--bind", precious.to_str().unwrap()], &point),
+                _ => mount(&["-t", "tmpfs", "none"], &point),
+            }
+            let above = rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
+            let here = stat(above.as_fd(), b"tree").unwrap();
+            let device = (here.stx_dev_major, here.stx_dev_minor);
+            let removal = Removal {
+                tree: &tree,
+                device,
+                mount: mount_id(above.as_fd()).unwrap(),
+            };
+            let stopped = removal.folder(above.as_fd(), b"tree", &TreePath::root());
+            assert!(
+                Command::new("umount")
+                    .arg(&point)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            assert!(
+                matches!(stopped, Err(RemoveError::OtherMount { .. })),
+                "{kind}: {stopped:?}"
+            );
+            assert!(precious.join("file").exists());
+            remove_tree(&tree).unwrap();
+        }
+    }
+
+    #[test]
+    fn old_kernels_tell_the_mount_too() {
+        let proc = rustix::fs::open("/proc", FOLDER, Mode::empty()).unwrap();
+        let dir = rustix::fs::open("/", FOLDER, Mode::empty()).unwrap();
+        for folder in [proc.as_fd(), dir.as_fd()] {
+            assert_eq!(
+                mount_id_from_proc(folder).unwrap(),
+                mount_id(folder).unwrap()
+            );
+        }
+    }
 }

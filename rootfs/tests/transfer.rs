@@ -207,17 +207,17 @@ fn edits_are_found_and_touches_are_not() {
         .map(ToString::to_string)
         .collect();
     let expected = [
-        "added a/new",
-        "changed a-b (content)",
-        "changed dangling (owner)",
-        "changed dangling-too (owner)",
-        "changed empty (kind, mode)",
-        "changed exact (content)",
+        "a/new added",
+        "a-b changed: content",
+        "dangling changed: owner",
+        "dangling-too changed: owner",
+        "empty changed: kind, mode",
+        "exact changed: content",
         // `ln -f` made a new link, without the old one's attribute.
-        "changed lib (target, xattrs)",
-        "removed new\\x0aline",
-        "changed usr/bin/ping (xattrs)",
-        "changed usr/bin/su (mode)",
+        "lib changed: target, xattrs",
+        "new\\x0aline removed",
+        "usr/bin/ping changed: xattrs",
+        "usr/bin/su changed: mode",
     ];
     assert_eq!(found, expected);
     assert_eq!(

@@ -5,7 +5,6 @@
 //! (`/lib` to `usr/lib`): it lands where a program in the image would find it, never outside the tree.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustix::fs::{FileType, readlinkat};
@@ -161,72 +160,91 @@ impl Placed {
 /// Follows links on the way to `path`, but not at its end, as if the tree's root were `/`. What is not in the tree
 /// is taken literally.
 pub(super) fn resolve(tree: &mut Beneath, path: &TreePath) -> Result<TreePath, OverlayError> {
-    let lookup = |error: Errno| OverlayError::Lookup {
-        path: path.clone(),
-        source: error.into(),
-    };
     let Some((parent, last)) = path.split() else {
         return Err(OverlayError::NotAFolder {
             path: path.clone(),
             at: path.clone(),
         });
     };
-    let mut ahead: VecDeque<Vec<u8>> = parent.components().map(<[u8]>::to_vec).collect();
-    let mut here = TreePath::root();
-    let mut missing = false;
-    let mut links = 0;
-    while let Some(component) = ahead.pop_front() {
+    let ahead = parent.components().map(<[u8]>::to_vec).collect();
+    let mut way = Way {
+        path,
+        here: TreePath::root(),
+        ahead,
+        links: 0,
+    };
+    while let Some(component) = way.ahead.pop_front() {
         match &component[..] {
-            b"" | b"." => continue,
+            b"" | b"." => {}
             // Above the root is the root.
-            b".." => {
-                here = here.parent().unwrap_or_default();
-                missing = false;
-                continue;
-            }
-            _ => {}
+            b".." => way.here = way.here.parent().unwrap_or_default(),
+            name => way.step(tree, name)?,
         }
-        let next = here.join(&component);
-        if missing {
-            here = next;
-            continue;
-        }
-        let folder = tree.folder(&here).map_err(lookup)?;
-        let found = match stat(folder, &component) {
-            Ok(found) => found,
+    }
+    Ok(way.here.join(last))
+}
+
+/// How far a search for a place has come.
+struct Way<'a> {
+    path: &'a TreePath,
+    here: TreePath,
+    ahead: VecDeque<Vec<u8>>,
+    links: usize,
+}
+
+impl Way<'_> {
+    fn step(&mut self, tree: &mut Beneath, name: &[u8]) -> Result<(), OverlayError> {
+        let next = self.here.join(name);
+        let found = tree
+            .folder(&self.here)
+            .and_then(|folder| Ok((folder, stat(folder, name)?)));
+        let (folder, kind) = match found {
+            Ok((folder, found)) => (folder, FileType::from_raw_mode(u32::from(found.stx_mode))),
             Err(Errno::NOENT) => {
-                missing = true;
-                here = next;
-                continue;
+                self.here = next;
+                return Ok(());
             }
-            Err(error) => return Err(lookup(error)),
+            Err(error) => return Err(self.lookup(error)),
         };
-        match FileType::from_raw_mode(u32::from(found.stx_mode)) {
-            FileType::Directory => here = next,
+        match kind {
+            FileType::Directory => self.here = next,
             FileType::Symlink => {
-                links += 1;
-                if links > LINK_LIMIT {
-                    return Err(OverlayError::TooManyLinks { path: path.clone() });
-                }
                 let target =
-                    readlinkat(folder.as_fd(), &component[..], Vec::new()).map_err(lookup)?;
-                let target = target.into_bytes();
-                if target.first() == Some(&b'/') {
-                    here = TreePath::root();
-                }
-                for component in target.rsplit(|byte| *byte == b'/') {
-                    ahead.push_front(component.to_vec());
-                }
+                    readlinkat(folder, name, Vec::new()).map_err(|error| self.lookup(error))?;
+                self.follow(target.as_bytes())?;
             }
             _ => {
                 return Err(OverlayError::NotAFolder {
-                    path: path.clone(),
+                    path: self.path.clone(),
                     at: next,
                 });
             }
         }
+        Ok(())
     }
-    Ok(here.join(last))
+
+    fn follow(&mut self, target: &[u8]) -> Result<(), OverlayError> {
+        self.links += 1;
+        if self.links > LINK_LIMIT {
+            return Err(OverlayError::TooManyLinks {
+                path: self.path.clone(),
+            });
+        }
+        if target.first() == Some(&b'/') {
+            self.here = TreePath::root();
+        }
+        for component in target.rsplit(|byte| *byte == b'/') {
+            self.ahead.push_front(component.to_vec());
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, error: Errno) -> OverlayError {
+        OverlayError::Lookup {
+            path: self.path.clone(),
+            source: error.into(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +263,7 @@ mod tests {
         symlink("../../../../usr", root.join("usr/lib/out")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
         symlink("not/there", root.join("dangling")).unwrap();
+        symlink("not/there/../../lib", root.join("astray")).unwrap();
         fs::write(root.join("file"), b"").unwrap();
         let mut tree = Beneath::open(root).unwrap();
         for (name, place) in [
@@ -254,6 +273,7 @@ mod tests {
             ("/lib", "lib"),
             ("/new/dir/x", "new/dir/x"),
             ("/dangling/x", "not/there/x"),
+            ("/astray/x", "usr/lib/x"),
         ] {
             let found = resolve(&mut tree, &TreePath::in_image(name).unwrap()).unwrap();
             assert_eq!(found, TreePath::parse(place).unwrap(), "{name}");

@@ -11,12 +11,15 @@
 
 mod acl;
 mod block;
+mod extended;
 mod pax;
 mod read;
+mod sparse;
 mod write;
 
 pub use read::TarReadError;
-pub(crate) use read::{Extent, Member, MemberKind, TarReader};
+pub(crate) use read::{Member, MemberKind, TarReader};
+pub(crate) use sparse::Extent;
 pub use write::{TarError, Totals, write_tar};
 
 /// Everything in a tar is a multiple of this.

@@ -9,16 +9,15 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 use thiserror::Error;
 
-use super::block::parse_pax_time;
-use super::{BLOCK, padding, pax};
+use super::extended::{Extended, SparseFile};
+use super::padding;
+use super::sparse::{Extent, read_map};
 use crate::entry::{Attributes, DeviceNumber, Stamp, Xattr};
 use crate::escape::{Blanks, escape};
 use crate::path::{PathError, TreePath};
 
 /// Names and xattrs of one member: 64 KiB for each xattr value is the kernel's limit, few have more than one.
 const LARGEST_EXTENDED_HEADER: u64 = 4 * 1024 * 1024;
-/// Extents of one sparse file: enough for a data block beside each hole in 8 GiB.
-const LARGEST_MAP: usize = 1 << 20;
 
 /// Why a stream is not an archive that can be unpacked.
 #[derive(Debug, Error)]
@@ -51,13 +50,6 @@ pub enum TarReadError {
         /// The type byte, escaped.
         kind: String,
     },
-}
-
-/// A run of stored bytes and where in the file it belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
 }
 
 /// What a member makes.
@@ -96,27 +88,6 @@ pub(crate) struct TarReader<R> {
     pad: usize,
 }
 
-/// What extended headers say about the member after them.
-#[derive(Debug, Default)]
-struct Extended {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<Stamp>,
-    xattrs: Vec<Xattr>,
-    sparse: Option<SparseFile>,
-}
-
-#[derive(Debug, Default)]
-struct SparseFile {
-    major: Option<u64>,
-    minor: Option<u64>,
-    size: Option<u64>,
-    name: Option<Vec<u8>>,
-}
-
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(stream: R) -> Self {
         TarReader {
@@ -138,7 +109,7 @@ impl<R: Read> TarReader<R> {
             match header.entry_type() {
                 EntryType::XHeader => {
                     let bytes = self.small(size)?;
-                    self.apply(&mut extended, &bytes)?;
+                    extended.apply(&bytes).map_err(|what| self.damaged(what))?;
                 }
                 EntryType::GNULongName => extended.path = Some(until_nul(self.small(size)?)),
                 EntryType::GNULongLink => extended.link = Some(until_nul(self.small(size)?)),
@@ -268,95 +239,12 @@ impl<R: Read> TarReader<R> {
         let size = sparse
             .size
             .ok_or_else(|| self.damaged("a sparse file has no size"))?;
-        let extents = self.sparse_map(size)?;
+        let extents = read_map(self, size)?;
         let total: u64 = extents.iter().map(|extent| extent.length).sum();
         if total != self.left {
             return Err(self.damaged("a sparse file's map and content differ"));
         }
         Ok(MemberKind::File { size, extents })
-    }
-
-    /// Reads the map: decimal lines, in whole blocks.
-    fn sparse_map(&mut self, size: u64) -> Result<Vec<Extent>, TarReadError> {
-        let mut lines = MapLines {
-            block: [0; BLOCK],
-            at: BLOCK,
-        };
-        let count = lines.number(self)?;
-        if count > LARGEST_MAP as u64 {
-            return Err(self.damaged("a sparse file has too many extents"));
-        }
-        let mut extents: Vec<Extent> = Vec::new();
-        let mut end = 0;
-        let mut whole_blocks = true;
-        for _ in 0..count {
-            let extent = Extent {
-                offset: lines.number(self)?,
-                length: lines.number(self)?,
-            };
-            let after = extent
-                .offset
-                .checked_add(extent.length)
-                .filter(|after| *after <= size);
-            let Some(after) = after.filter(|_| extent.offset >= end) else {
-                return Err(self.damaged("a sparse file's map is out of order"));
-            };
-            end = after;
-            if extent.length > 0 {
-                // Writers that pad each extent and writers that do not agree only on whole blocks.
-                if !whole_blocks {
-                    return Err(self.damaged("a sparse file's map is not in whole blocks"));
-                }
-                whole_blocks = extent.length.is_multiple_of(BLOCK as u64);
-                extents.push(extent);
-            }
-        }
-        Ok(extents)
-    }
-
-    fn apply(&self, extended: &mut Extended, bytes: &[u8]) -> Result<(), TarReadError> {
-        let records = pax::parse(bytes)
-            .map_err(|_| self.damaged("an extended header has a broken record"))?;
-        for (key, value) in records {
-            let number = || -> Result<u64, TarReadError> {
-                let text = std::str::from_utf8(value).ok();
-                text.and_then(|text| text.parse().ok())
-                    .ok_or_else(|| self.damaged("a record is no number"))
-            };
-            let id = || {
-                number().and_then(|id| {
-                    u32::try_from(id).map_err(|_| self.damaged("an owner is too large"))
-                })
-            };
-            match key {
-                b"path" => extended.path = Some(value.to_vec()),
-                b"linkpath" => extended.link = Some(value.to_vec()),
-                b"size" => extended.size = Some(number()?),
-                b"uid" => extended.uid = Some(id()?),
-                b"gid" => extended.gid = Some(id()?),
-                b"mtime" => {
-                    let time =
-                        parse_pax_time(value).ok_or_else(|| self.damaged("a time is no number"))?;
-                    extended.mtime = Some(time);
-                }
-                b"GNU.sparse.major" => extended.sparse().major = Some(number()?),
-                b"GNU.sparse.minor" => extended.sparse().minor = Some(number()?),
-                b"GNU.sparse.realsize" => extended.sparse().size = Some(number()?),
-                b"GNU.sparse.name" => extended.sparse().name = Some(value.to_vec()),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(self.damaged("a sparse file is not in format 1.0"));
-                }
-                // Access times, user names and comments are no part of an image.
-                _ => {
-                    let xattr = pax::xattr_name(key).map(|name| Xattr {
-                        name,
-                        value: value.to_vec(),
-                    });
-                    extended.xattrs.extend(xattr);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The next header block; `None` at the first empty one, which ends the archive.
@@ -414,49 +302,11 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    fn damaged(&self, what: &'static str) -> TarReadError {
+    pub(super) fn damaged(&self, what: &'static str) -> TarReadError {
         TarReadError::Damaged {
             after: self.after.clone(),
             what,
         }
-    }
-}
-
-/// The numbers of a sparse map; takes whole blocks from the member's content.
-struct MapLines {
-    block: [u8; BLOCK],
-    at: usize,
-}
-
-impl MapLines {
-    fn number<R: Read>(&mut self, reader: &mut TarReader<R>) -> Result<u64, TarReadError> {
-        let mut number: Option<u64> = None;
-        loop {
-            if self.at == BLOCK {
-                reader.content(&mut self.block)?;
-                self.at = 0;
-            }
-            let byte = self.block[self.at];
-            self.at += 1;
-            let digit = match (byte, number) {
-                (b'0'..=b'9', _) => u64::from(byte - b'0'),
-                (b'\n', Some(number)) => return Ok(number),
-                _ => return Err(reader.damaged("a sparse file's map is no number")),
-            };
-            number = number
-                .unwrap_or(0)
-                .checked_mul(10)
-                .and_then(|number| number.checked_add(digit));
-            if number.is_none() {
-                return Err(reader.damaged("a sparse file's map is no number"));
-            }
-        }
-    }
-}
-
-impl Extended {
-    fn sparse(&mut self) -> &mut SparseFile {
-        self.sparse.get_or_insert_default()
     }
 }
 

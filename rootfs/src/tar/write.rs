@@ -6,17 +6,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 use tar::EntryType;
 use thiserror::Error;
 
 use super::block::Draft;
 use super::pax::Records;
-use super::{BLOCK, padding};
+use super::{BLOCK, padding, sparse};
 use crate::entry::{Attributes, Entry, FileId, Kind, Stamp};
 use crate::path::TreePath;
 use crate::walk::{Note, Walk, WalkError};
@@ -152,34 +149,42 @@ impl<W: Write> TarWriter<W> {
 
     fn file(&mut self, walk: &Walk, entry: &Entry) -> Result<(), TarError> {
         let mut draft = draft(entry, EntryType::Regular);
-        let mut records = records_of(entry);
+        let records = records_of(entry);
         if entry.size == 0 {
             return self
                 .header(&draft, records)
                 .map_err(|source| failed(entry, source));
         }
         let mut file = walk.open(entry)?;
-        let holes = if entry.sparse {
-            data_extents(&file, entry.size)
+        let extents = if entry.sparse {
+            sparse::data_extents(&file, entry.size)
         } else {
             Ok(None)
         };
-        let extents = holes.map_err(|source| TarError::Read {
-            path: entry.path.clone(),
-            source: source.into(),
-        })?;
-        let Some(extents) = extents else {
-            draft.size = entry.size;
-            self.header(&draft, records)
-                .map_err(|source| failed(entry, source))?;
-            self.content(&mut file, entry, entry.size)?;
-            return self.pad(entry.size).map_err(|source| failed(entry, source));
-        };
-        let map = sparse_map(&extents, entry.size);
+        match extents.map_err(|error| unreadable(entry, error.into()))? {
+            Some(extents) => self.sparse_file(file, entry, records, &extents),
+            None => {
+                draft.size = entry.size;
+                self.header(&draft, records)
+                    .map_err(|source| failed(entry, source))?;
+                self.content(&mut file, entry, entry.size)?;
+                self.pad(entry.size).map_err(|source| failed(entry, source))
+            }
+        }
+    }
+
+    fn sparse_file(
+        &mut self,
+        mut file: File,
+        entry: &Entry,
+        mut records: Records,
+        extents: &[(u64, u64)],
+    ) -> Result<(), TarError> {
+        let map = sparse::write_map(extents, entry.size);
         let stored: u64 = extents.iter().map(|(_, length)| length).sum();
-        let stand_in = stand_in_name(entry);
-        draft.name = &stand_in;
-        draft.size = map.len() as u64 + stored;
+        let name = sparse::stand_in_name(entry);
+        let mut draft = draft(entry, EntryType::Regular);
+        (draft.name, draft.size) = (&name, map.len() as u64 + stored);
         records.push("GNU.sparse.major", b"1");
         records.push("GNU.sparse.minor", b"0");
         records.push("GNU.sparse.name", entry.path.as_bytes());
@@ -188,12 +193,9 @@ impl<W: Write> TarWriter<W> {
             .and_then(|()| self.put(&map))
             .map_err(|source| failed(entry, source))?;
         for (offset, length) in extents {
-            file.seek(io::SeekFrom::Start(offset))
-                .map_err(|source| TarError::Read {
-                    path: entry.path.clone(),
-                    source,
-                })?;
-            self.content(&mut file, entry, length)?;
+            file.seek(io::SeekFrom::Start(*offset))
+                .map_err(|source| unreadable(entry, source))?;
+            self.content(&mut file, entry, *length)?;
         }
         self.pad(stored).map_err(|source| failed(entry, source))
     }
@@ -204,10 +206,7 @@ impl<W: Write> TarWriter<W> {
             let want = left.min(self.buffer.len() as u64) as usize;
             let got = file
                 .read(&mut self.buffer[..want])
-                .map_err(|source| TarError::Read {
-                    path: entry.path.clone(),
-                    source,
-                })?;
+                .map_err(|source| unreadable(entry, source))?;
             if got == 0 {
                 return Err(TarError::Changed {
                     path: entry.path.clone(),
@@ -285,64 +284,15 @@ fn records_of(entry: &Entry) -> Records {
     records
 }
 
-/// What a tar that knows no sparse files would call the stored bytes.
-fn stand_in_name(entry: &Entry) -> Vec<u8> {
-    let (parent, name) = entry.path.split().expect("a file is never the root");
-    let folder = if parent.is_root() {
-        b"."
-    } else {
-        parent.as_bytes()
-    };
-    let mut stand_in = [folder, b"/GNUSparseFile.0/", name].concat();
-    stand_in.truncate(100);
-    stand_in
-}
-
-/// The parts of a file that are not holes, in whole blocks; `None` if the file system does not tell.
-fn data_extents(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
-    let block = BLOCK as u64;
-    let mut extents: Vec<(u64, u64)> = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let data = match rustix::fs::seek(file.as_fd(), SeekFrom::Data(at)) {
-            Ok(data) => data / block * block,
-            Err(Errno::NXIO) => break,
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let hole = rustix::fs::seek(file.as_fd(), SeekFrom::Hole(data.max(at)))?;
-        let end = hole.next_multiple_of(block).min(size);
-        match extents.last_mut() {
-            Some((start, length)) if *start + *length >= data => *length = end - *start,
-            _ => extents.push((data, end - data)),
-        }
-        at = end.max(at + 1);
-    }
-    if extents == [(0, size)] {
-        rustix::fs::seek(file.as_fd(), SeekFrom::Start(0))?;
-        return Ok(None);
-    }
-    Ok(Some(extents))
-}
-
-/// The map before the data: a count, then offset and length of each extent, one number a line, padded. A hole at
-/// the end is told by an empty extent there.
-fn sparse_map(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
-    let ends_in_hole = extents
-        .last()
-        .is_none_or(|(offset, length)| offset + length < size);
-    let closing = ends_in_hole.then_some((size, 0));
-    let mut map = format!("{}\n", extents.len() + usize::from(ends_in_hole));
-    for (offset, length) in extents.iter().copied().chain(closing) {
-        map.push_str(&format!("{offset}\n{length}\n"));
-    }
-    let mut map = map.into_bytes();
-    map.resize(map.len() + padding(map.len() as u64), 0);
-    map
-}
-
 fn failed(entry: &Entry, source: io::Error) -> TarError {
     TarError::Write {
+        path: entry.path.clone(),
+        source,
+    }
+}
+
+fn unreadable(entry: &Entry, source: io::Error) -> TarError {
+    TarError::Read {
         path: entry.path.clone(),
         source,
     }

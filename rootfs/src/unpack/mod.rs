@@ -4,32 +4,29 @@
 //! the root are refused; every folder on the way is opened without following links; nothing that exists is
 //! replaced, so no link can be slipped under a later name; kinds that are unknown are refused. What has been
 //! unpacked before an error stays for the caller to remove, inside the folder like everything else.
-//!
-//! Order matters on each entry: owner before mode (a change of owner clears setuid), then xattrs (it clears
-//! capabilities too), then times. Folders get theirs at the end: a default ACL set earlier would be inherited by
-//! what is unpacked below, and each new name would change the time.
+
+mod settle;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
-    fchown, ftruncate, linkat, mkdirat, mknodat, openat, symlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, ftruncate, linkat, makedev, mkdirat, mknodat, openat,
+    symlinkat,
 };
 use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::beneath::Beneath;
 use crate::digest::Hasher;
-use crate::entry::{self, Attributes, DeviceNumber, Xattr};
+use crate::entry::{Attributes, Xattr};
 use crate::manifest::{Manifest, ManifestEntry, Node};
 use crate::path::TreePath;
 use crate::tar::{Extent, Member, MemberKind, TarReadError, TarReader};
-use crate::walk::{list, stat};
-use crate::xattr;
+use crate::walk::list;
 
 /// What to do with an xattr that the file system does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -194,15 +191,11 @@ impl Unpacker {
             attributes,
             xattrs,
         } = member;
-        if let MemberKind::HardLink(target) = kind {
-            return self.hard_link(path, target);
-        }
-        let node = match kind {
+        match kind {
             MemberKind::File { size, extents } => {
                 let (node, file) = self.file(archive, &path, size, &extents)?;
                 let xattrs = self.settle_file(&file, &path, attributes, xattrs)?;
                 self.record(path, node, attributes, xattrs);
-                return Ok(());
             }
             MemberKind::Dir => {
                 self.make(&path, "create folder", |folder, name| {
@@ -210,23 +203,14 @@ impl Unpacker {
                 })?;
                 self.folders.push(self.done.manifest.entries.len());
                 self.record(path, Node::Dir, attributes, xattrs);
-                return Ok(());
             }
-            MemberKind::Symlink(target) => {
-                self.make(&path, "create link", |folder, name| {
-                    symlinkat(&target[..], folder, name)
-                })?;
-                Node::Symlink { target }
+            MemberKind::HardLink(target) => self.hard_link(path, target)?,
+            other => {
+                let node = self.special(&path, other)?;
+                let xattrs = self.settle_by_name(&path, &node, attributes, xattrs)?;
+                self.record(path, node, attributes, xattrs);
             }
-            MemberKind::Fifo => self.node(&path, FileType::Fifo, None)?,
-            MemberKind::Char(device) => {
-                self.node(&path, FileType::CharacterDevice, Some(device))?
-            }
-            MemberKind::Block(device) => self.node(&path, FileType::BlockDevice, Some(device))?,
-            MemberKind::HardLink(_) => unreachable!("hard links are made above"),
-        };
-        let xattrs = self.settle_by_name(&path, &node, attributes, xattrs)?;
-        self.record(path, node, attributes, xattrs);
+        }
         Ok(())
     }
 
@@ -298,21 +282,27 @@ impl Unpacker {
         Ok(())
     }
 
-    fn node(
-        &mut self,
-        path: &TreePath,
-        kind: FileType,
-        device: Option<DeviceNumber>,
-    ) -> Result<Node, UnpackError> {
-        let number = device.map_or(0, |device| rustix::fs::makedev(device.major, device.minor));
+    /// Makes what has no content and no entries.
+    fn special(&mut self, path: &TreePath, kind: MemberKind) -> Result<Node, UnpackError> {
+        let (file_type, device, node) = match kind {
+            MemberKind::Symlink(target) => {
+                self.make(path, "create link", |folder, name| {
+                    symlinkat(&target[..], folder, name)
+                })?;
+                return Ok(Node::Symlink { target });
+            }
+            MemberKind::Char(device) => {
+                (FileType::CharacterDevice, Some(device), Node::Char(device))
+            }
+            MemberKind::Block(device) => (FileType::BlockDevice, Some(device), Node::Block(device)),
+            _ => (FileType::Fifo, None, Node::Fifo),
+        };
+        let number = device.map_or(0, |device| makedev(device.major, device.minor));
+        let mode = Mode::RUSR | Mode::WUSR;
         self.make(path, "create device", |folder, name| {
-            mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, number)
+            mknodat(folder, name, file_type, mode, number)
         })?;
-        Ok(match (kind, device) {
-            (FileType::CharacterDevice, Some(device)) => Node::Char(device),
-            (_, Some(device)) => Node::Block(device),
-            (_, None) => Node::Fifo,
-        })
+        Ok(node)
     }
 
     fn hard_link(&mut self, path: TreePath, target: TreePath) -> Result<(), UnpackError> {
@@ -369,79 +359,6 @@ impl Unpacker {
         })
     }
 
-    fn settle_file(
-        &mut self,
-        file: &File,
-        path: &TreePath,
-        attributes: Attributes,
-        xattrs: Vec<Xattr>,
-    ) -> Result<Vec<Xattr>, UnpackError> {
-        let (uid, gid) = owner(attributes);
-        fchown(file, uid, gid).map_err(|error| failed("set the owner of", path, error))?;
-        fchmod(file, mode(attributes)).map_err(|error| failed("set the mode of", path, error))?;
-        let kept = self.set_xattrs(path, xattrs)?;
-        rustix::fs::futimens(file, &times(attributes))
-            .map_err(|error| failed("set the time of", path, error))?;
-        Ok(kept)
-    }
-
-    /// For what must not be opened: opening a device may do something.
-    fn settle_by_name(
-        &mut self,
-        path: &TreePath,
-        node: &Node,
-        attributes: Attributes,
-        xattrs: Vec<Xattr>,
-    ) -> Result<Vec<Xattr>, UnpackError> {
-        let (parent, name) = split(path);
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        let folder = self
-            .tree
-            .folder(&parent)
-            .map_err(|error| failed("open folder of", path, error))?;
-        let (uid, gid) = owner(attributes);
-        chownat(folder, name, uid, gid, nofollow)
-            .map_err(|error| failed("set the owner of", path, error))?;
-        if !matches!(node, Node::Symlink { .. }) {
-            let set = chmodat(folder, name, mode(attributes), AtFlags::empty());
-            set.map_err(|error| failed("set the mode of", path, error))?;
-        }
-        let kept = self.set_xattrs(path, xattrs)?;
-        let folder = self
-            .tree
-            .folder(&parent)
-            .map_err(|error| failed("open folder of", path, error))?;
-        let set = utimensat(folder, name, &times(attributes), nofollow);
-        set.map_err(|error| failed("set the time of", path, error))?;
-        Ok(kept)
-    }
-
-    /// Sets what the file system takes and gives that back.
-    fn set_xattrs(
-        &mut self,
-        path: &TreePath,
-        xattrs: Vec<Xattr>,
-    ) -> Result<Vec<Xattr>, UnpackError> {
-        let (parent, name) = split(path);
-        let mut kept = Vec::with_capacity(xattrs.len());
-        for xattr in xattrs {
-            let folder = self
-                .tree
-                .folder(&parent)
-                .map_err(|error| failed("open folder of", path, error))?;
-            match xattr::write(folder, name, &xattr) {
-                Ok(()) => kept.push(xattr),
-                Err(Errno::OPNOTSUPP | Errno::PERM)
-                    if self.options.refused_xattrs == RefusedXattrs::Note =>
-                {
-                    self.done.refused_xattrs.push((path.clone(), xattr.name));
-                }
-                Err(error) => return Err(failed("set an extended attribute of", path, error)),
-            }
-        }
-        Ok(kept)
-    }
-
     fn record(&mut self, path: TreePath, node: Node, attributes: Attributes, xattrs: Vec<Xattr>) {
         let Attributes {
             mut mode,
@@ -470,67 +387,11 @@ impl Unpacker {
             xattrs,
         });
     }
-
-    /// Gives folders their attributes, the deepest first, and takes the time of completion from the file system.
-    fn finish(mut self) -> Result<Unpacked, UnpackError> {
-        for at in std::mem::take(&mut self.folders).into_iter().rev() {
-            let entry = &mut self.done.manifest.entries[at];
-            let path = entry.path.clone();
-            let xattrs = std::mem::take(&mut entry.xattrs);
-            let attributes = Attributes {
-                mode: entry.mode,
-                uid: entry.uid,
-                gid: entry.gid,
-                mtime: entry.mtime,
-            };
-            let kept = self.settle_by_name(&path, &Node::Dir, attributes, xattrs)?;
-            self.done.manifest.entries[at].xattrs = kept;
-        }
-        self.done.manifest.arrange();
-        self.done.manifest.complete = self.completion_time()?;
-        Ok(self.done)
-    }
-
-    /// The file system's own time, which may be a server's: a change of the root's inode shows it.
-    fn completion_time(&self) -> Result<entry::Stamp, UnpackError> {
-        let root = self.tree.root();
-        let show = || -> Result<entry::Stamp, Errno> {
-            let before = stat(root, b".")?;
-            fchmod(
-                root,
-                Mode::from_raw_mode(u32::from(before.stx_mode) & 0o7777),
-            )?;
-            Ok(entry::stamp_of(&stat(root.as_fd(), b".")?.stx_ctime))
-        };
-        show().map_err(|error| failed("take the time from", &TreePath::root(), error))
-    }
 }
 
 fn split(path: &TreePath) -> (TreePath, &[u8]) {
     path.split()
         .expect("the root of an archive is never unpacked")
-}
-
-fn owner(attributes: Attributes) -> (Option<Uid>, Option<Gid>) {
-    (
-        Some(Uid::from_raw(attributes.uid)),
-        Some(Gid::from_raw(attributes.gid)),
-    )
-}
-
-fn mode(attributes: Attributes) -> Mode {
-    Mode::from_raw_mode(attributes.mode)
-}
-
-fn times(attributes: Attributes) -> Timestamps {
-    let time = Timespec {
-        tv_sec: attributes.mtime.0,
-        tv_nsec: attributes.mtime.1.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
 }
 
 fn failed(doing: &'static str, path: &TreePath, error: Errno) -> UnpackError {

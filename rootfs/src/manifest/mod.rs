@@ -3,17 +3,18 @@
 //! On disk it is JSON with one entry a line, so that 200,000 entries are written and read as a stream and `grep` and
 //! `diff` are of use. Names are escaped as [`crate::escape`] says; xattr values are hexadecimal, modes octal.
 
+mod text;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, de};
 use thiserror::Error;
 
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Attributes, DeviceNumber, Entry, Kind, Stamp, Xattr};
-use crate::escape::{Blanks, escape, unescape};
 use crate::path::TreePath;
 use crate::replace::Replacement;
 use crate::walk::{Walk, WalkError};
@@ -40,7 +41,7 @@ pub struct ManifestEntry {
     #[serde(flatten)]
     pub node: Node,
     /// Permission bits with setuid, setgid and sticky.
-    #[serde(serialize_with = "octal", deserialize_with = "from_octal")]
+    #[serde(serialize_with = "text::octal", deserialize_with = "text::from_octal")]
     pub mode: u32,
     /// Owner.
     pub uid: u32,
@@ -55,8 +56,8 @@ pub struct ManifestEntry {
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
-        serialize_with = "hexed",
-        deserialize_with = "from_hexed"
+        serialize_with = "text::hexed",
+        deserialize_with = "text::from_hexed"
     )]
     pub xattrs: Vec<Xattr>,
 }
@@ -77,7 +78,10 @@ pub enum Node {
     /// A symbolic link.
     Symlink {
         /// Where it points.
-        #[serde(serialize_with = "escaped", deserialize_with = "from_escaped")]
+        #[serde(
+            serialize_with = "text::escaped",
+            deserialize_with = "text::from_escaped"
+        )]
         target: Vec<u8>,
     },
     /// A named pipe.
@@ -306,44 +310,6 @@ pub(crate) fn digest_of(mut file: File) -> io::Result<(u64, Digest)> {
         hasher.update(&buffer[..got]);
         size += got as u64;
     }
-}
-
-fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{mode:04o}"))
-}
-
-fn from_octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    u32::from_str_radix(&String::deserialize(deserializer)?, 8).map_err(de::Error::custom)
-}
-
-fn escaped<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&escape(bytes, Blanks::Keep))
-}
-
-fn from_escaped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    unescape(&String::deserialize(deserializer)?).map_err(de::Error::custom)
-}
-
-fn hexed<S: Serializer>(xattrs: &[Xattr], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(
-        xattrs
-            .iter()
-            .map(|xattr| (escape(&xattr.name, Blanks::Keep), hex::encode(&xattr.value))),
-    )
-}
-
-fn from_hexed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Xattr>, D::Error> {
-    let map = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
-    let mut xattrs = Vec::with_capacity(map.len());
-    for (name, value) in map {
-        let name = unescape(&name).map_err(de::Error::custom)?;
-        xattrs.push(Xattr {
-            name,
-            value: hex::decode(value).map_err(de::Error::custom)?,
-        });
-    }
-    xattrs.sort();
-    Ok(xattrs)
 }
 
 #[cfg(test)]
