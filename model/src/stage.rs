@@ -79,6 +79,33 @@ pub enum StageStatus {
     Failed,
 }
 
+impl StageStatus {
+    /// The status' name as written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Not a stage's status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a stage's status")]
+pub struct UnknownStatus(pub String);
+
+impl FromStr for StageStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Pending, Self::Running, Self::Done, Self::Skipped, Self::Failed];
+        all.into_iter().find(|status| status.as_str() == text).ok_or_else(|| UnknownStatus(text.to_owned()))
+    }
+}
+
 /// One stage of one attempt, as shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageRecord {

@@ -102,20 +102,26 @@ fn heir(dir: &RootimgDir, old: Number, kept: &[Number], live: Option<Number>) ->
 }
 
 /// Moves the tree from `old` to `heir`, which never is without it, and points the others there.
+///
+/// One rename lies between the exchange and a good link in `old`: whoever had just followed the heir's old link then
+/// finds no tree and must look again. Archives are not concerned.
 fn hand_over(dir: &RootimgDir, old: Number, heir: Number, kept: &[Number]) -> Result<(), RetainError> {
     let (from, to) = (dir.generation(old).join(TREE), dir.generation(heir).join(TREE));
     let others: Vec<_> = kept
         .iter()
         .filter(|number| **number != heir && dir.tree_owner(**number).is_ok_and(|owner| owner == old))
         .collect();
+    let forward = from.with_extension("moved");
+    put_symlink(&shared_tree(heir), &forward)?;
     if renameat_with(CWD, &from, CWD, &to, RenameFlags::EXCHANGE).is_err() {
         move_aside(&from, &to)?;
     }
+    // What the exchange left in `old` is a link to itself.
+    fs::rename(&forward, &from).map_err(failed("put link in place of", &from))?;
     for other in others {
         put_symlink(&shared_tree(heir), &dir.generation(*other).join(TREE))?;
     }
-    // What the exchange left in `old` is a link to itself.
-    Ok(remove_if_there(&from)?)
+    Ok(())
 }
 
 /// For file systems that know no exchange: the heir is without a tree for a moment.

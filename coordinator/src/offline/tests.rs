@@ -29,8 +29,10 @@ fn gzip_and_cpio_read_it_and_nothing_was_put_in() {
     pack_tree(&order(dir.path())).unwrap();
     let out = dir.path().join("out.cpio.gz");
     assert!(Command::new("gzip").arg("-t").arg(&out).status().unwrap().success());
-    let gunzip = Command::new("gzip").arg("-dc").arg(&out).stdout(Stdio::piped()).spawn().unwrap();
-    let listed = Command::new("cpio").args(["-t", "--quiet"]).stdin(gunzip.stdout.unwrap()).output().unwrap();
+    let mut gunzip = Command::new("gzip").arg("-dc").arg(&out).stdout(Stdio::piped()).spawn().unwrap();
+    let stdin = gunzip.stdout.take().unwrap();
+    let listed = Command::new("cpio").args(["-t", "--quiet"]).stdin(stdin).output().unwrap();
+    gunzip.wait().unwrap();
     assert!(listed.status.success() && listed.stderr.is_empty());
     let listed = String::from_utf8(listed.stdout).unwrap();
     let listed: Vec<_> = listed.lines().map(|name| name.trim_start_matches("./")).collect();

@@ -60,8 +60,8 @@ impl Copying<'_> {
         match self.overlays.get(&place) {
             Some(overlay) => is_folder(overlay),
             None => {
-                let below = self.overlays.keys().any(|path| path != &place && path.as_path().starts_with(place.as_path()));
-                below || self.image.is_dir(target)
+                let is_below = |path: &TreePath| *path != place && path.as_path().starts_with(place.as_path());
+                self.overlays.keys().any(is_below) || self.image.is_dir(target)
             }
         }
     }

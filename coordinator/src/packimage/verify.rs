@@ -1,7 +1,7 @@
 //! [`verify`]: a look at a finished archive before nodes get it, cheap enough to be always done.
 //!
-//! xCAT's pipes once left tiny "good" files when the archiver had failed. Length, first and last bytes are compared with
-//! what the packer says that it wrote; reading gigabytes again is for whoever wants to.
+//! xCAT's pipes once left tiny "good" files when the archiver had failed. Length, first and last bytes are compared
+//! with what the packer says that it wrote; reading gigabytes again is for whoever wants to.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
 //! [`confine`]: shuts this process in with one folder.
 //!
-//! In a mount namespace of its own the process gets a root that holds two things: the folder, as [`INSIDE`], and its
-//! own `/proc` entry, because extended attributes are set through `/proc/self/fd`. So even an unpacker that followed a
-//! link would find nothing to write to. The mounts die with the process.
+//! In a mount namespace of its own the process gets a root that holds two things: the folder, as [`INSIDE`], and
+//! `/proc/self/fd`, through which extended attributes are set; the rest of `/proc/self` has a way out, its `root`. So
+//! even an unpacker that followed a link would find nothing to write to. The mounts die with the process.
 
 use std::fs;
 use std::io;
@@ -32,7 +32,8 @@ fn failed<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E
 /// Ties this process's life to its parent's. The parent may be gone already: then the process ends here.
 pub(super) fn die_with(parent: u32) -> Result<(), ConfineError> {
     let itself = Path::new("/proc/self");
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("watch the parent of", itself))?;
+    let watch = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    watch.map_err(failed("watch the parent of", itself))?;
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
     if now.and_then(|pid| u32::try_from(pid.get()).ok()) == Some(parent) {
         return Ok(());
@@ -49,11 +50,11 @@ pub(super) fn confine(folder: &Path) -> Result<(), ConfineError> {
     let handle = rustix::fs::open(folder, flags, Mode::empty()).map_err(failed("open", folder))?;
     let tmpfs = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     mount("imgctl", folder, "tmpfs", tmpfs, Some(c"size=64k,mode=700")).map_err(failed("mount over", folder))?;
-    let (tree, itself) = (folder.join("tree"), folder.join("proc/self"));
-    fs::create_dir(&tree).and_then(|()| fs::create_dir_all(&itself)).map_err(failed("make folders in", folder))?;
+    let (tree, own_files) = (folder.join("tree"), folder.join("proc/self/fd"));
+    fs::create_dir(&tree).and_then(|()| fs::create_dir_all(&own_files)).map_err(failed("make folders in", folder))?;
     let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
     mount_bind(by_handle, &tree).map_err(failed("bind", &tree))?;
-    mount_bind("/proc/self", &itself).map_err(failed("bind", &itself))?;
+    mount_bind("/proc/self/fd", &own_files).map_err(failed("bind", &own_files))?;
     rustix::process::chroot(folder).map_err(failed("change root to", folder))?;
     rustix::process::chdir("/").map_err(failed("change to", folder))
 }

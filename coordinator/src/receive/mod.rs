@@ -205,10 +205,10 @@ fn number(dir: &RootimgDir, incoming: &Path) -> Result<Generation, ReceiveError>
 /// Takes the number back, so that the folder is cleared like any other failure, unless it is live after all.
 fn withdraw(dir: &RootimgDir, generation: Generation, incoming: &Path) {
     let number = Number::from(generation);
-    if matches!(dir.live(), Ok(live) if live != Some(number)) {
-        if let Err(error) = rename_new(&dir.generation(number), incoming) {
-            tracing::warn!(%generation, %error, "a generation that did not get its links is left");
-        }
+    if matches!(dir.live(), Ok(live) if live != Some(number))
+        && let Err(error) = rename_new(&dir.generation(number), incoming)
+    {
+        tracing::warn!(%generation, %error, "a generation that did not get its links is left");
     }
 }
 

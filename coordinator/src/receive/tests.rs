@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::id::{Attempt, BuildId};
 use rootfs::compress::{Compression, Compressor, ZstdLevel};
-use rootfs::edits::edits;
+use rootfs::edits::{Aspect, EditKind, edits};
 use rootfs::manifest::Manifest;
 use rootfs::tar::write_tar;
 use rustix::fs::{CWD, FileType, XattrFlags};
@@ -22,6 +22,26 @@ fn this_program_unpacks_when_it_is_run_as_the_child() {
     // The harness leaves its line open.
     writeln!(std::io::stdout()).unwrap();
     unpack_here(Path::new(dest), parent).unwrap();
+    std::process::exit(0);
+}
+
+/// The same for a child that only looks around.
+#[test]
+fn this_program_looks_around_when_it_is_run_as_the_child() {
+    let args: Vec<_> = std::env::args().collect();
+    let [.., dest, parent] = &args[..] else { return };
+    let (true, Ok(parent)) = (dest.starts_with('/'), parent.parse()) else { return };
+    confine::die_with(parent).and_then(|()| confine::confine(Path::new(dest))).unwrap();
+    let names = |folder: &str| {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        format!("{names:?}")
+    };
+    fs::write("/tree/mark", "").unwrap();
+    let seen = [names("/"), names("/.."), names("/proc"), names("/proc/self")];
+    let outcome = Outcome::refused(Why::Escape, &std::io::Error::other(seen.join(" ")));
+    let verdict = Verdict { digest: None, read: 0, outcome };
+    writeln!(std::io::stdout(), "\n{}", serde_json::to_string(&verdict).unwrap()).unwrap();
     std::process::exit(0);
 }
 
@@ -62,8 +82,6 @@ impl Site {
     fn raw_order(&self, bytes: &[u8]) -> ReceiveOrder {
         let archive = self.at("install/staging/7.1.tar.zst");
         fs::write(&archive, bytes).unwrap();
-        let child = ["--exact", "receive::tests::this_program_unpacks_when_it_is_run_as_the_child", "--nocapture"];
-        let program = std::env::current_exe().unwrap().into_os_string();
         ReceiveOrder {
             archive,
             digest: Digest::of(bytes),
@@ -71,7 +89,7 @@ impl Site {
             rootimgdir: self.at("install/r"),
             install_dir: self.at("install"),
             attempt: AttemptId { build: BuildId::new(7).unwrap(), attempt: Attempt::FIRST },
-            unpacker: [program].into_iter().chain(child.map(OsString::from)).collect(),
+            unpacker: this_program("this_program_unpacks_when_it_is_run_as_the_child"),
         }
     }
 
@@ -89,6 +107,13 @@ impl Site {
         all.sort();
         all
     }
+}
+
+/// The command that comes to one of the tests above as the child.
+fn this_program(test: &str) -> Vec<OsString> {
+    let program = std::env::current_exe().unwrap().into_os_string();
+    let test = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    [program, "--exact".into(), test.into(), "--nocapture".into()].to_vec()
 }
 
 fn run(order: &ReceiveOrder) -> Result<Received, ReceiveError> {
@@ -149,8 +174,9 @@ fn edits_made_after_receiving_are_listed() {
     fs::write(&fstab, "edited").unwrap();
     fs::write(fstab.with_file_name("added"), "").unwrap();
     let edits = local_edits(&site.dir(), received.generation.into()).unwrap().unwrap();
-    let edits: Vec<_> = edits.iter().map(ToString::to_string).collect();
-    assert_eq!(edits, ["added etc/added", "changed etc/fstab (content)"]);
+    let found: Vec<_> = edits.iter().map(|edit| (edit.path.to_string(), edit.kind.clone())).collect();
+    let changed = EditKind::Changed(vec![Aspect::Content]);
+    assert_eq!(found, [("etc/added".to_owned(), EditKind::Added), ("etc/fstab".to_owned(), changed)]);
 }
 
 #[test]
@@ -266,9 +292,9 @@ fn an_archive_that_reaches_out_is_refused_and_reaches_nothing() {
     let precious = site.at("precious");
     fs::write(&precious, "precious").unwrap();
     let outside = site.dir.path().to_str().unwrap();
-    let up = format!("../../../../precious");
+    let up = "../../../../precious";
     let cases: [(&str, Vec<Vec<u8>>); 6] = [
-        ("parent", vec![member(&up, b'0', "", b"evil")]),
+        ("parent", vec![member(up, b'0', "", b"evil")]),
         ("absolute", vec![member(&format!("{outside}/precious"), b'0', "", b"evil")]),
         ("through a link", vec![
             member("rootimg/", b'5', "", b""),
@@ -279,7 +305,7 @@ fn an_archive_that_reaches_out_is_refused_and_reaches_nothing() {
             member("kernel", b'2', precious.to_str().unwrap(), b""),
             member("kernel", b'0', "", b"evil"),
         ]),
-        ("hard link up", vec![member("kernel", b'1', &up, b"")]),
+        ("hard link up", vec![member("kernel", b'1', up, b"")]),
         ("hard link through a link", vec![
             member("out", b'2', outside, b""),
             member("kernel", b'1', "out/precious", b""),
@@ -292,6 +318,20 @@ fn an_archive_that_reaches_out_is_refused_and_reaches_nothing() {
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious", "{name}");
         assert_eq!(site.standing(), [".generations"], "{name}");
     }
+}
+
+#[test]
+fn the_child_sees_nothing_but_its_folder() {
+    let site = Site::new();
+    let mut order = site.published();
+    order.unpacker = this_program("this_program_looks_around_when_it_is_run_as_the_child");
+    let error = run(&order).unwrap_err();
+    let ReceiveError::Escape { message, .. } = &error else { panic!("{error}") };
+    let root = r#"["proc", "tree"]"#;
+    assert_eq!(*message, format!(r#"{root} {root} ["self"] ["fd"]"#));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(site.dir.path().to_str().unwrap()));
+    assert_eq!(site.standing(), [".generations"]);
 }
 
 /// Unmounts at the end of a test, however it ends.

@@ -1,0 +1,168 @@
+//! The coordinator's configuration file, `coordinator.toml`.
+//!
+//! Every state folder is given here, so that a whole system can run beside the machine's own paths.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_PATH: &str = "/etc/imgctl/coordinator.toml";
+
+/// What the coordinator is told. Unknown keys are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port that agents and users connect to.
+    pub listen: SocketAddr,
+    /// Store, keys, plans and logs.
+    pub state_dir: PathBuf,
+    /// The MN's install root.
+    pub install_dir: PathBuf,
+    /// How long an agent may be silent before its attempts are taken from it, in seconds.
+    pub lease_seconds: u32,
+    /// How long a build that no agent can ever run waits for one, in seconds.
+    pub max_wait_seconds: u32,
+    /// How many times a build is tried when agents are lost.
+    pub max_attempts: u32,
+    /// How many generations of a rootimgdir are kept; the live one always is.
+    pub keep_generations: usize,
+    /// Hash for root's password in images, as in `/etc/shadow`; without it root is locked.
+    pub root_password_hash: Option<String>,
+    /// Threads for packing; 0 means one per processor.
+    pub pack_threads: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7443)),
+            state_dir: "/var/lib/imgctl".into(),
+            install_dir: "/install".into(),
+            lease_seconds: 15,
+            max_wait_seconds: 3600,
+            max_attempts: 3,
+            keep_generations: 3,
+            root_password_hash: None,
+            pack_threads: 0,
+        }
+    }
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not readable.
+    #[error("cannot read `{}`; `imgctl-coordinator init` writes one", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a wrong type.
+    #[error("`{}` can't be used", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value that can't work.
+    #[error("`{}`: {key} {why}", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let parsed: Result<Self, _> = toml::from_str(&text);
+        let config = parsed.map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        config.check().map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !self.install_dir.is_absolute() {
+            return Err(("install_dir", "must be an absolute path"));
+        }
+        if !self.state_dir.is_absolute() {
+            return Err(("state_dir", "must be an absolute path"));
+        }
+        if !(2..=3600).contains(&self.lease_seconds) {
+            return Err(("lease_seconds", "must be from 2 to 3600"));
+        }
+        if self.max_attempts == 0 || self.keep_generations == 0 {
+            return Err(("max_attempts and keep_generations", "must be at least 1"));
+        }
+        if self.root_password_hash.as_ref().is_some_and(|hash| !hash.starts_with('$') || hash.contains([':', '\n'])) {
+            return Err(("root_password_hash", "must be a crypt(5) hash such as `openssl passwd -6` prints"));
+        }
+        Ok(())
+    }
+
+    /// How long an agent may be silent.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
+    }
+
+    /// Keys and certificates.
+    pub fn pki_dir(&self) -> PathBuf {
+        self.state_dir.join("pki")
+    }
+
+    /// The embedded store.
+    pub fn store_dir(&self) -> PathBuf {
+        self.state_dir.join("db")
+    }
+
+    /// Build plans, one file per digest.
+    pub fn plans_dir(&self) -> PathBuf {
+        self.state_dir.join("plans")
+    }
+
+    /// Logs, one folder per build.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+
+    /// Every change made through the API.
+    pub fn audit_log(&self) -> PathBuf {
+        self.state_dir.join("audit.log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_and_a_bad_value_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        for (text, expected) in [
+            ("listn = \"0.0.0.0:1\"", "unknown field `listn`"),
+            ("lease_seconds = 1", "lease_seconds must be from 2"),
+            ("install_dir = \"install\"", "absolute path"),
+            ("root_password_hash = \"secret\"", "crypt(5)"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            let whole = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+            assert!(whole.contains(expected), "{whole}");
+        }
+    }
+}

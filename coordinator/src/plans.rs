@@ -1,0 +1,49 @@
+//! Build plans: files named by their digest, since they are too large for the store.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use model::plan::BuildPlan;
+use sha2::{Digest as _, Sha256};
+
+/// The folder of plans.
+#[derive(Debug, Clone)]
+pub struct Plans {
+    dir: PathBuf,
+}
+
+impl Plans {
+    /// Opens the folder, making it if there is none.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Keeps a plan; returns its digest in hexadecimal. The same plan is kept once.
+    pub fn keep(&self, plan: &BuildPlan) -> io::Result<String> {
+        let bytes = to_json(plan)?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let path = self.dir.join(&digest);
+        if !path.exists() {
+            let aside = self.dir.join(format!(".{digest}.{}", uuid::Uuid::new_v4()));
+            let mut file = File::create_new(&aside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)?;
+        }
+        Ok(digest)
+    }
+
+    /// The plan's file as it is sent.
+    pub fn read(&self, digest: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.dir.join(digest))
+    }
+}
+
+/// The document as agents get it and `imgctl resolve --json` prints it.
+pub fn to_json(plan: &BuildPlan) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(plan)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,129 @@
+use model::arch::Arch;
+use model::build::{BuildState, Needs, PackWish};
+
+use super::*;
+
+fn build(id: u64, arch: Arch, dir: &str) -> Build {
+    Build {
+        id: BuildId::new(id).unwrap(),
+        osimage: "compute".parse().unwrap(),
+        revision: 1,
+        arch,
+        needs: Needs { package_system: "apt".into(), osvers: "debian12.5".into(), ..Needs::default() },
+        rootimgdir: dir.into(),
+        part: Part::Both,
+        pack: PackWish::default(),
+        submitted_by: "root".parse().unwrap(),
+        submitted_ms: 0,
+        ended_ms: 0,
+        priority: 0,
+        plan: None,
+        state: BuildState::Queued,
+        attempts: Vec::new(),
+        generation: None,
+        artefacts: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn agent(name: &str, arch: Arch, os: &str) -> Candidate {
+    let facts = AgentFacts {
+        arch,
+        os: os.into(),
+        kernel: "6.1".into(),
+        package_systems: vec!["apt".into()],
+        tools: Vec::new(),
+        scratch_free_bytes: 50 << 30,
+        scratch_total_bytes: 100 << 30,
+        memory_bytes: 8 << 30,
+        cpus: 2,
+        install: InstallView::Nfs,
+        slots: 1,
+        version: "1".into(),
+    };
+    Candidate { name: name.parse().unwrap(), facts: Some(facts), connected: true, in_hand: 0 }
+}
+
+fn on(id: u64, agent: &str) -> Start {
+    Start::On(BuildId::new(id).unwrap(), agent.parse().unwrap())
+}
+
+fn assigned(builds: &[Build], agents: &[Candidate]) -> Vec<Start> {
+    assign(&builds.iter().collect::<Vec<_>>(), &mut agents.to_vec(), &BTreeSet::new())
+}
+
+#[test]
+fn each_thing_that_an_agent_lacks_is_named() {
+    let mut wanted = build(1, Arch::X86_64, "/i/a");
+    wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
+    type Spoil = fn(&mut Candidate, &mut Build);
+    let cases: [(Spoil, &str); 8] = [
+        (|_, b| b.arch = Arch::Ppc64le, "it is x86_64, the image is ppc64le"),
+        (|a, _| a.facts.as_mut().unwrap().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
+        (|a, _| a.facts.as_mut().unwrap().install = InstallView::None, "postinstall script `x` reads /install"),
+        (|a, _| a.facts.as_mut().unwrap().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
+        (|a, _| a.connected = false, "not connected"),
+        (|a, _| a.in_hand = 1, "busy (1 of 1"),
+        (|a, _| a.facts = None, "never connected"),
+        (|_, b| b.needs.agent = Some("n9".parse().unwrap()), "asks for agent n9"),
+    ];
+    assert_eq!(lacks(&wanted, &agent("n1", Arch::X86_64, "debian12")), Vec::<String>::new());
+    for (spoil, expected) in cases {
+        let (mut agent, mut build) = (agent("n1", Arch::X86_64, "debian12"), wanted.clone());
+        spoil(&mut agent, &mut build);
+        let lacks = lacks(&build, &agent);
+        assert!(lacks.len() == 1 && lacks[0].contains(expected), "{expected}: {lacks:?}");
+    }
+}
+
+#[test]
+fn the_nearest_os_wins_and_then_the_least_loaded() {
+    let builds = [build(1, Arch::X86_64, "/i/a")];
+    let other = agent("a-other", Arch::X86_64, "ubuntu24.04");
+    let older = agent("b-older", Arch::X86_64, "debian11");
+    let mut same = agent("c-same", Arch::X86_64, "debian12");
+    assert_eq!(assigned(&builds, &[other.clone(), older.clone(), same.clone()]), [on(1, "c-same")]);
+    assert_eq!(assigned(&builds, &[other.clone(), older]), [on(1, "b-older")]);
+    same.facts.as_mut().unwrap().slots = 2;
+    same.in_hand = 1;
+    let idle = agent("d-idle", Arch::X86_64, "debian12");
+    assert_eq!(assigned(&builds, &[same, idle]), [on(1, "d-idle")]);
+}
+
+#[test]
+fn a_build_without_an_agent_holds_no_other_architecture_back() {
+    let builds = [build(1, Arch::Ppc64le, "/i/p"), build(2, Arch::X86_64, "/i/x")];
+    assert_eq!(assigned(&builds, &[agent("n1", Arch::X86_64, "debian12")]), [on(2, "n1")]);
+}
+
+#[test]
+fn one_rootimgdir_is_worked_on_by_one_build_in_order() {
+    let builds = [build(2, Arch::X86_64, "/i/a"), build(1, Arch::X86_64, "/i/a")];
+    let agents = [agent("n1", Arch::X86_64, "debian12"), agent("n2", Arch::X86_64, "debian12")];
+    assert_eq!(assigned(&builds, &agents), [on(1, "n1")]);
+    let busy = BTreeSet::from([PathBuf::from("/i/a")]);
+    let refs: Vec<&Build> = builds.iter().collect();
+    assert_eq!(assign(&refs, &mut agents.to_vec(), &busy), []);
+}
+
+#[test]
+fn priority_goes_before_submission_and_packing_needs_no_agent() {
+    let (first, mut urgent) = (build(1, Arch::X86_64, "/i/a"), build(2, Arch::X86_64, "/i/b"));
+    urgent.priority = 5;
+    let mut pack = build(3, Arch::Ppc64le, "/i/c");
+    pack.part = Part::Packimage;
+    let starts = assigned(&[first, urgent, pack], &[agent("n1", Arch::X86_64, "debian12")]);
+    assert_eq!(starts, [on(2, "n1"), Start::Pack(BuildId::new(3).unwrap())]);
+}
+
+#[test]
+fn a_waiting_build_names_the_agent_that_lacks_least() {
+    let wanted = build(1, Arch::Ppc64le, "/i/p");
+    let mut offline = agent("p1", Arch::Ppc64le, "debian12");
+    offline.connected = false;
+    let mut far = agent("n1", Arch::X86_64, "debian12");
+    far.connected = false;
+    assert_eq!(waiting_for(&wanted, &[far, offline], None), "an agent (p1: it is not connected)");
+    assert_eq!(waiting_for(&wanted, &[], None), "an agent; none has joined yet");
+    assert!(waiting_for(&wanted, &[], BuildId::new(7)).starts_with("build 7"));
+}

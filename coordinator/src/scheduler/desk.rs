@@ -1,0 +1,421 @@
+//! The desk: the one task that owns every build that has not ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use model::agent::AgentView;
+use model::build::{Build, BuildEvent, BuildState, Failure, Part, Refusal};
+use model::id::{Attempt, AttemptId, BuildId};
+use model::name::{AgentName, UserName};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::links::Links;
+use super::{Answer, BuildView, COMMANDS, Command, Explanation, Lease, Leases, NewBuild, Refused, Scheduler, ToAgent};
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::logs::Logs;
+use crate::plans::Plans;
+use crate::queue::{self, Candidate, Start};
+use crate::store::{Store, StoreError};
+
+/// How often leases and waiting builds are looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(500);
+/// Receives and packings at one time: both are bound by the disk or take every core.
+pub(super) const HEAVY: usize = 2;
+
+/// What the desk works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Records.
+    pub store: Store,
+    /// Logs of attempts.
+    pub logs: Arc<Logs>,
+    /// Build plans.
+    pub plans: Plans,
+}
+
+/// A build in hand.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) build: Build,
+    pub(super) waiting_for: String,
+    pub(super) queued_at: Instant,
+    /// Receive or packing is under way beside the desk; setting it ends that soon.
+    pub(super) work: Option<Arc<AtomicBool>>,
+    view: watch::Sender<BuildView>,
+}
+
+/// The owner of all builds.
+#[derive(Debug)]
+pub struct Desk {
+    pub(super) parts: Parts,
+    pub(super) active: BTreeMap<BuildId, Active>,
+    pub(super) links: Links,
+    pub(super) next_id: BuildId,
+    pub(super) tasks: TaskTracker,
+    pub(super) heavy: Arc<tokio::sync::Semaphore>,
+    pub(super) to_self: mpsc::Sender<Command>,
+    leases: watch::Sender<Arc<Leases>>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Desk {
+    /// Takes up what the store says has not ended.
+    pub fn new(parts: Parts) -> Result<(Self, Scheduler), StoreError> {
+        let (to_self, commands) = mpsc::channel(COMMANDS);
+        let leases = watch::Sender::new(Arc::default());
+        let scheduler = Scheduler { commands: to_self.clone(), leases: leases.subscribe() };
+        let now = Instant::now();
+        let desk = Self {
+            active: parts.store.active_builds()?.into_iter().map(|build| (build.id, Active::new(build, now))).collect(),
+            links: Links::known(parts.store.agents()?, now),
+            next_id: parts.store.next_build_id()?,
+            tasks: TaskTracker::new(),
+            heavy: Arc::new(tokio::sync::Semaphore::new(HEAVY)),
+            to_self,
+            leases,
+            commands,
+            parts,
+        };
+        Ok((desk, scheduler))
+    }
+
+    /// Works until told to stop; then lets what runs beside it come to a safe end.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        self.publish_leases();
+        self.resume_work();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(command) = self.commands.recv() => self.handle(command).await?,
+                _ = tick.tick() => {}
+            }
+            self.expire_once(Instant::now()).await?;
+            self.start_once(Instant::now()).await?;
+        }
+        for active in self.active.values() {
+            active.stop_work();
+        }
+        self.tasks.close();
+        // Their results are found again from the store at the next start.
+        self.commands.close();
+        self.tasks.wait().await;
+        Ok(())
+    }
+
+    async fn handle(&mut self, command: Command) -> Result<(), StoreError> {
+        match command {
+            Command::Submit { builds, request, answer } => {
+                let queued = self.submit(builds, &request).await;
+                reply(answer, queued)
+            }
+            Command::Cancel { id, by, answer } => {
+                let cancelled = self.cancel(id, by).await;
+                reply(answer, cancelled)
+            }
+            Command::Agents { answer } => reply(answer, Ok(self.agent_views())),
+            Command::Greet { greeting, answer } => {
+                let welcome = self.greet(greeting).await;
+                reply(answer, welcome)
+            }
+            Command::Watch { id, answer } => {
+                // The caller may have gone away.
+                let _ = answer.send(self.active.get(&id).map(|active| active.view.subscribe()));
+                Ok(())
+            }
+            Command::Explain { id, answer } => {
+                let _ = answer.send(self.explain(id));
+                Ok(())
+            }
+            Command::Heartbeat { agent, session, scratch_free_bytes } => {
+                if self.links.heard(&agent, session, Instant::now()) {
+                    self.links.note_scratch(&agent, scratch_free_bytes);
+                }
+                Ok(())
+            }
+            Command::Event { agent, session, event } => self.on_event(agent, session, event).await,
+            Command::Closed { agent, session } => {
+                self.links.closed(&agent, session);
+                Ok(())
+            }
+            Command::Received { attempt, result } => self.on_received(attempt, result).await,
+            Command::Packed { build, result } => self.on_packed(build, result).await,
+        }
+    }
+
+    async fn submit(&mut self, wanted: Vec<NewBuild>, request: &str) -> Result<Vec<Build>, Refused> {
+        if !request.is_empty()
+            && let Some(ids) = self.parts.store.builds_of_request(request)?
+        {
+            let known = ids.into_iter().filter_map(|id| self.parts.store.build(id).transpose());
+            return Ok(known.collect::<Result<_, _>>()?);
+        }
+        let mut id = self.next_id;
+        let mut builds = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            builds.push(queued(id, wanted));
+            id = id.next();
+        }
+        self.parts.store.add_builds(&builds, request).await?;
+        self.next_id = id;
+        let now = Instant::now();
+        for build in &builds {
+            tracing::info!(build = %build.id, osimage = %build.osimage, by = %build.submitted_by, "queued");
+            self.active.insert(build.id, Active::new(build.clone(), now));
+        }
+        Ok(builds)
+    }
+
+    async fn cancel(&mut self, id: BuildId, by: UserName) -> Result<Build, Refused> {
+        let Some(active) = self.active.get(&id) else {
+            let known = self.parts.store.build(id)?;
+            return Err(known.map_or(Refused::NoBuild(id), |_| Refused::Ended(id)));
+        };
+        let lease = active.build.state.lease().map(|(agent, attempt)| (agent.clone(), attempt));
+        active.stop_work();
+        self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?.map_err(|_| Refused::Ended(id))?;
+        if let Some((agent, attempt)) = lease {
+            self.links.tell(&agent, ToAgent::Drop(AttemptId { build: id, attempt }, "the build was cancelled".into()));
+        }
+        Ok(self.parts.store.build(id)?.ok_or(Refused::NoBuild(id))?)
+    }
+
+    /// Applies an event to a build: the new state is on disk before it shows. `outcome` ends the attempt's record
+    /// when the event takes its lease away. A refusal is the inner error and changes nothing.
+    pub(super) async fn apply(
+        &mut self,
+        id: BuildId,
+        event: BuildEvent,
+        outcome: &str,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let Some(active) = self.active.get(&id) else { return Ok(Err(Refusal::Final)) };
+        let mut build = active.build.clone();
+        let state = match build.state.on(event) {
+            Ok(state) => state,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let had_lease = build.state.lease().is_some();
+        build.state = state;
+        if had_lease && build.state.lease().is_none() {
+            end_attempt(&mut build, outcome);
+        }
+        self.save(build).await?;
+        Ok(Ok(()))
+    }
+
+    /// Writes a build and shows it; one that has ended leaves the desk.
+    pub(super) async fn save(&mut self, mut build: Build) -> Result<(), StoreError> {
+        let ended = build.state.is_final();
+        if ended && build.ended_ms == 0 {
+            build.ended_ms = now_ms();
+        }
+        self.parts.store.save_build(&build).await?;
+        self.show(build);
+        Ok(())
+    }
+
+    /// Shows a build that is on disk.
+    pub(super) fn show(&mut self, build: Build) {
+        let (id, ended) = (build.id, build.state.is_final());
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let lease_changed = active.build.state.lease() != build.state.lease()
+            || active.build.attempts.last().map(|last| &last.published) != build.attempts.last().map(|last| &last.published);
+        if active.build.state.word() != build.state.word() {
+            tracing::info!(build = %id, osimage = %build.osimage, state = build.state.word(), "state");
+        }
+        active.build = build;
+        if ended || !matches!(active.build.state, BuildState::Queued) {
+            active.waiting_for.clear();
+        }
+        active.publish();
+        if ended && let Some(active) = self.active.remove(&id) {
+            let last = active.build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
+            self.parts.logs.end(AttemptId { build: id, attempt: last });
+            self.clear_staging(&active.build);
+        }
+        if lease_changed || ended {
+            self.publish_leases();
+        }
+    }
+
+    /// Ends a build on the coordinator's own account.
+    pub(super) async fn fail(&mut self, id: BuildId, failure: Failure) -> Result<(), StoreError> {
+        // Refused only if it has ended already.
+        let _ = self.apply(id, BuildEvent::Failed { attempt: None, failure }, "failed").await?;
+        Ok(())
+    }
+
+    /// Leases that are still out: those whose archive was published are over for everything but receiving.
+    pub(super) fn publish_leases(&self) {
+        let leases = self.active.values().filter_map(|active| {
+            let build = &active.build;
+            let (agent, attempt) = build.state.lease()?;
+            let record = build.attempts.last().filter(|record| record.published.is_none())?;
+            let lease = Lease {
+                agent: agent.clone(),
+                plan: build.plan.clone().unwrap_or_default(),
+                staging: record.staging.clone(),
+            };
+            Some((AttemptId { build: build.id, attempt }, lease))
+        });
+        self.leases.send_replace(Arc::new(leases.collect()));
+    }
+
+    /// Starts whatever can start now, and notes why the rest waits.
+    async fn start_once(&mut self, now: Instant) -> Result<(), StoreError> {
+        let waiting: Vec<&Build> =
+            self.active.values().filter(|a| a.build.state == BuildState::Queued).map(|a| &a.build).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let mut candidates = self.candidates(now);
+        for start in queue::assign(&waiting, &mut candidates, &self.busy()) {
+            match start {
+                Start::On(id, agent) => self.lease(id, agent).await?,
+                Start::Pack(id) => self.pack_newest(id).await?,
+            }
+        }
+        self.note_waiting(now).await
+    }
+
+    async fn note_waiting(&mut self, now: Instant) -> Result<(), StoreError> {
+        let candidates = self.candidates(now);
+        let limit = Duration::from_secs(self.parts.config.max_wait_seconds.into());
+        let mut hopeless = Vec::new();
+        let holders = self.holders();
+        for (id, active) in &mut self.active {
+            if active.build.state != BuildState::Queued {
+                continue;
+            }
+            let holder = holders.get(&active.build.rootimgdir).copied().filter(|holder| holder != id);
+            let reason = queue::waiting_for(&active.build, &candidates, holder);
+            let no_agent = active.build.part != Part::Packimage && holder.is_none();
+            let unfit = candidates.iter().all(|agent| queue::never_fits(&active.build, agent));
+            if no_agent && unfit && now.duration_since(active.queued_at) > limit {
+                hopeless.push((*id, reason.clone()));
+            }
+            if active.waiting_for != reason {
+                active.waiting_for = reason;
+                active.publish();
+            }
+        }
+        for (id, reason) in hopeless {
+            let hint = Some("`imgctl agents list` shows what there is; `imgctl explain` what each lacks".to_owned());
+            let cause = format!("no agent can ever run it: it waited for {reason}");
+            let failure = Failure { stage: "dispatch".into(), cause, hint, last_lines: Vec::new() };
+            self.fail(id, failure).await?;
+        }
+        Ok(())
+    }
+
+    /// Agents as places to build.
+    pub(super) fn candidates(&self, now: Instant) -> Vec<Candidate> {
+        let lease = self.parts.config.lease();
+        let candidate = |link: &super::links::Link| Candidate {
+            name: link.record.name.clone(),
+            facts: link.facts().cloned(),
+            connected: link.outbox.is_some() && now.duration_since(link.heard) <= lease,
+            in_hand: self.in_hand(&link.record.name).count(),
+        };
+        self.links.iter().map(candidate).collect()
+    }
+
+    /// The builds that an agent holds a lease on.
+    pub(super) fn in_hand<'a>(&'a self, agent: &'a AgentName) -> impl Iterator<Item = &'a Build> {
+        let held = move |build: &&Build| build.state.lease().is_some_and(|(holder, _)| holder == agent);
+        self.active.values().map(|active| &active.build).filter(held)
+    }
+
+    fn busy(&self) -> BTreeSet<PathBuf> {
+        self.holders().into_keys().collect()
+    }
+
+    /// The rootimgdirs that are worked on, and by which build.
+    fn holders(&self) -> BTreeMap<PathBuf, BuildId> {
+        let working = self.active.values().filter(|active| active.build.state != BuildState::Queued);
+        working.map(|active| (active.build.rootimgdir.clone(), active.build.id)).collect()
+    }
+
+    fn explain(&self, id: BuildId) -> Option<Explanation> {
+        let active = self.active.get(&id)?;
+        let candidates = self.candidates(Instant::now());
+        let agents = candidates.iter().map(|agent| (agent.name.clone(), queue::lacks(&active.build, agent))).collect();
+        Some(Explanation { waiting_for: active.waiting_for.clone(), agents })
+    }
+
+    fn agent_views(&self) -> Vec<AgentView> {
+        let (lease, now) = (self.parts.config.lease(), Instant::now());
+        let view = |link: &super::links::Link| {
+            let attempts = self.in_hand(&link.record.name).filter_map(|build| {
+                build.state.lease().map(|(_, attempt)| format!("{}.{attempt} {}", build.id, build.osimage))
+            });
+            AgentView { record: link.record.clone(), state: link.state(lease, now), attempts: attempts.collect() }
+        };
+        self.links.iter().map(view).collect()
+    }
+}
+
+impl Active {
+    fn new(build: Build, now: Instant) -> Self {
+        let view = watch::Sender::new(BuildView { build: build.clone(), waiting_for: String::new() });
+        Self { build, waiting_for: String::new(), queued_at: now, work: None, view }
+    }
+
+    fn publish(&self) {
+        self.view.send_replace(BuildView { build: self.build.clone(), waiting_for: self.waiting_for.clone() });
+    }
+
+    pub(super) fn stop_work(&self) {
+        if let Some(stop) = &self.work {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+/// Answers a caller. A refusal is the caller's; a store that can't be written ends the desk.
+fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreError> {
+    let failed = matches!(result, Err(Refused::Store(StoreError::Engine(_) | StoreError::Closed)));
+    // The caller may have gone away.
+    let _ = answer.send(result);
+    if failed { Err(StoreError::Closed) } else { Ok(()) }
+}
+
+fn queued(id: BuildId, wanted: NewBuild) -> Build {
+    let NewBuild { osimage, revision, arch, needs, rootimgdir, part, pack, submitted_by, plan, warnings } = wanted;
+    Build {
+        id,
+        osimage,
+        revision,
+        arch,
+        needs,
+        rootimgdir,
+        part,
+        pack,
+        submitted_by,
+        submitted_ms: now_ms(),
+        ended_ms: 0,
+        priority: 0,
+        plan,
+        state: BuildState::Queued,
+        attempts: Vec::new(),
+        generation: None,
+        artefacts: Vec::new(),
+        warnings,
+    }
+}
+
+fn end_attempt(build: &mut Build, outcome: &str) {
+    if let Some(record) = build.attempts.last_mut() {
+        record.ended_ms = now_ms();
+        record.outcome = Some(outcome.to_owned());
+    }
+}

@@ -1,0 +1,174 @@
+//! What agents say of their attempts.
+//!
+//! Events are numbered per attempt. One that was taken already is acknowledged again and otherwise ignored; one
+//! from an attempt that the agent holds no lease on is answered with an order to drop it.
+
+use model::build::{AttemptRecord, Build, BuildEvent, Failure};
+use model::id::AttemptId;
+use model::name::AgentName;
+use model::stage::{Stage, StageStatus};
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::{AgentEvent, SessionId, ToAgent, What};
+use crate::clock::now_ms;
+use crate::store::StoreError;
+
+/// Lines of a log that are kept with a failure.
+const LAST_LINES: usize = 20;
+/// Bytes of each of them.
+const LAST_LINE: usize = 300;
+
+impl Desk {
+    /// Takes one event of an agent; acknowledged when it is on disk.
+    pub(super) async fn on_event(
+        &mut self,
+        agent: AgentName,
+        session: SessionId,
+        event: AgentEvent,
+    ) -> Result<(), StoreError> {
+        if !self.links.heard(&agent, session, Instant::now()) {
+            return Ok(());
+        }
+        let (attempt, number) = (event.attempt, event.number);
+        if event.what == What::Dropped {
+            self.links.tell(&agent, ToAgent::Ack(attempt, number));
+            return Ok(());
+        }
+        let Some(last) = self.last_event(&agent, attempt) else {
+            let why = "the attempt is not this agent's any more".to_owned();
+            self.links.tell(&agent, ToAgent::Drop(attempt, why));
+            return Ok(());
+        };
+        if number > last + 1 {
+            tracing::warn!(%agent, %attempt, number, last, "an event is missing; waiting for it to be sent again");
+            return Ok(());
+        }
+        if number == last + 1 {
+            self.take(event).await?;
+        }
+        self.links.tell(&agent, ToAgent::Ack(attempt, number));
+        Ok(())
+    }
+
+    /// The last event taken of an attempt, if the agent holds its lease or has just published it.
+    fn last_event(&self, agent: &AgentName, attempt: AttemptId) -> Option<u64> {
+        let build = &self.active.get(&attempt.build)?.build;
+        let (holder, held) = build.state.lease()?;
+        let record = build.attempts.last()?;
+        (holder == agent && held == attempt.attempt).then_some(record.last_event)
+    }
+
+    async fn take(&mut self, event: AgentEvent) -> Result<(), StoreError> {
+        let AgentEvent { attempt, number, what, .. } = event;
+        let note = |record: &mut AttemptRecord| record.last_event = number;
+        match what {
+            What::StageStarted(stage) => {
+                let started = BuildEvent::StageStarted { attempt: attempt.attempt, stage };
+                self.update(attempt, Some(started), |record| {
+                    note(record);
+                    stage_started(record, stage);
+                })
+                .await
+            }
+            What::StageEnded(stage, status) => {
+                self.update(attempt, None, |record| {
+                    note(record);
+                    stage_ended(record, stage, status);
+                })
+                .await
+            }
+            What::Published(archive) => {
+                self.update(attempt, None, |record| {
+                    note(record);
+                    record.published = Some(archive);
+                })
+                .await?;
+                self.receive(attempt);
+                Ok(())
+            }
+            What::Failed(failure) => self.attempt_failed(attempt, number, failure).await,
+            What::Lost(why) => self.lose(attempt, &why).await,
+            What::Dropped => Ok(()),
+        }
+    }
+
+    async fn attempt_failed(
+        &mut self,
+        attempt: AttemptId,
+        number: u64,
+        mut failure: Failure,
+    ) -> Result<(), StoreError> {
+        if failure.last_lines.is_empty() {
+            failure.last_lines = self.last_lines(attempt);
+        }
+        failure.last_lines = failure.last_lines.into_iter().rev().take(LAST_LINES).rev().map(shortened).collect();
+        failure.cause = failure.cause.chars().take(4096).collect();
+        let outcome = format!("failed in {}", failure.stage);
+        self.update(attempt, None, |record| {
+            record.last_event = number;
+            for stage in record.stages.iter_mut().filter(|stage| stage.status == StageStatus::Running) {
+                stage.status = StageStatus::Failed;
+                stage.ended_ms = now_ms();
+            }
+        })
+        .await?;
+        let event = BuildEvent::Failed { attempt: Some(attempt.attempt), failure };
+        // The lease was checked when the event came in.
+        let _ = self.apply(attempt.build, event, &outcome).await?;
+        Ok(())
+    }
+
+    /// Changes the record of the attempt that holds the lease, and the build's state if the event asks for it.
+    async fn update(
+        &mut self,
+        attempt: AttemptId,
+        event: Option<BuildEvent>,
+        change: impl FnOnce(&mut AttemptRecord),
+    ) -> Result<(), StoreError> {
+        let Some(active) = self.active.get(&attempt.build) else { return Ok(()) };
+        let mut build: Build = active.build.clone();
+        if let Some(event) = event {
+            match build.state.on(event) {
+                Ok(state) => build.state = state,
+                Err(refusal) => {
+                    tracing::warn!(%attempt, %refusal, "an agent's event doesn't fit");
+                    return Ok(());
+                }
+            }
+        }
+        if let Some(record) = build.attempts.last_mut() {
+            change(record);
+        }
+        self.save(build).await
+    }
+
+    /// The end of an attempt's log, short enough to be kept in a record.
+    pub(super) fn last_lines(&self, attempt: AttemptId) -> Vec<String> {
+        self.parts.logs.tail(attempt, LAST_LINES).into_iter().map(|line| shortened(line.text)).collect()
+    }
+}
+
+fn shortened(line: String) -> String {
+    match line.char_indices().nth(LAST_LINE) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line,
+    }
+}
+
+fn stage_started(record: &mut AttemptRecord, stage: Stage) {
+    for entry in record.stages.iter_mut().filter(|entry| entry.stage == stage) {
+        entry.status = StageStatus::Running;
+        entry.started_ms = now_ms();
+    }
+}
+
+fn stage_ended(record: &mut AttemptRecord, stage: Stage, status: StageStatus) {
+    for entry in record.stages.iter_mut().filter(|entry| entry.stage == stage) {
+        entry.status = status;
+        entry.ended_ms = now_ms();
+        if entry.started_ms == 0 {
+            entry.started_ms = entry.ended_ms;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Agents come, agents fall silent, builds are given out.
+
+use std::path::PathBuf;
+
+use model::build::{AttemptRecord, BuildEvent, Failure};
+use model::id::{Attempt, AttemptId, BuildId};
+use model::name::AgentName;
+use model::stage::StageRecord;
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::{Greeting, Refused, ToAgent, Welcome};
+use crate::clock::now_ms;
+use crate::staging;
+use crate::store::StoreError;
+
+impl Desk {
+    /// Takes an agent's session on and settles what becomes of each attempt that either side believes it has.
+    pub(super) async fn greet(&mut self, greeting: Greeting) -> Result<Welcome, Refused> {
+        let Greeting { agent, facts, running, lost, outbox } = greeting;
+        let mut record = self.parts.store.agent(&agent)?.ok_or(Refused::Stopping)?;
+        record.facts = Some(facts);
+        record.last_seen_ms = now_ms();
+        self.parts.store.save_agent(&record).await?;
+        let session = self.links.open(record, outbox, Instant::now());
+        tracing::info!(%agent, session, running = running.len(), lost = lost.len(), "connected");
+        let mut resume = Vec::new();
+        for (attempt, last_event, begun) in self.held_by(&agent) {
+            if running.contains(&attempt) {
+                resume.push((attempt, last_event));
+            } else if begun || lost.contains(&attempt) {
+                self.lose(attempt, "the agent restarted and its attempt went down with it").await?;
+            } else {
+                // It never got the order: the session broke before it could.
+                self.assign(&agent, attempt);
+            }
+        }
+        Ok(Welcome { session, lease: self.parts.config.lease(), resume })
+    }
+
+    /// The attempts leased to an agent: how far each has come, and whether it has begun.
+    fn held_by(&self, agent: &AgentName) -> Vec<(AttemptId, u64, bool)> {
+        let attempts = self.in_hand(agent).filter_map(|build| {
+            let record = build.attempts.last()?;
+            let id = AttemptId { build: build.id, attempt: record.attempt };
+            // What was published needs its agent no more.
+            record.published.is_none().then_some((id, record.last_event, record.last_event > 0))
+        });
+        attempts.collect()
+    }
+
+    /// Gives a build to an agent.
+    pub(super) async fn lease(&mut self, id: BuildId, agent: AgentName) -> Result<(), StoreError> {
+        let install_dir = self.parts.config.install_dir.clone();
+        let folder = tokio::task::spawn_blocking(move || staging::create(&install_dir)).await;
+        let folder: PathBuf = match folder.map_err(std::io::Error::other).and_then(|made| made) {
+            Ok(folder) => folder,
+            Err(error) => return self.fail(id, no_staging(&self.parts.config.install_dir, &error)).await,
+        };
+        let Some(active) = self.active.get(&id) else { return Ok(()) };
+        let mut build = active.build.clone();
+        let attempt = build.attempts.last().map_or(Attempt::FIRST, |last| last.attempt.next());
+        // A queued build can always be leased.
+        let Ok(state) = build.state.on(BuildEvent::Leased { agent: agent.clone(), attempt }) else { return Ok(()) };
+        build.state = state;
+        build.attempts.push(AttemptRecord {
+            attempt,
+            agent: agent.clone(),
+            started_ms: now_ms(),
+            ended_ms: 0,
+            stages: StageRecord::pending(),
+            outcome: None,
+            last_event: 0,
+            staging: folder,
+            published: None,
+        });
+        tracing::info!(build = %id, %attempt, %agent, "leased");
+        self.save(build).await?;
+        self.assign(&agent, AttemptId { build: id, attempt });
+        Ok(())
+    }
+
+    fn assign(&mut self, agent: &AgentName, attempt: AttemptId) {
+        let Some(build) = self.active.get(&attempt.build).map(|active| &active.build) else { return };
+        let staging = build.attempts.last().map(|record| record.staging.to_string_lossy().into_owned());
+        let message = ToAgent::Assign {
+            attempt,
+            plan: build.plan.clone().unwrap_or_default(),
+            staging: staging.unwrap_or_default(),
+            osimage: build.osimage.to_string(),
+        };
+        self.links.tell(agent, message);
+    }
+
+    /// Takes their attempts from agents that have been silent for a lease.
+    pub(super) async fn expire_once(&mut self, now: Instant) -> Result<(), StoreError> {
+        for agent in self.links.silent(self.parts.config.lease(), now) {
+            self.links.cut(&agent);
+            for (attempt, _, _) in self.held_by(&agent) {
+                let why = format!("agent {agent} was silent for longer than its lease");
+                self.lose(attempt, &why).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An attempt is gone by no fault of the build: it is queued again while tries are left.
+    pub(super) async fn lose(&mut self, attempt: AttemptId, why: &str) -> Result<(), StoreError> {
+        let again = attempt.attempt.get() < self.parts.config.max_attempts;
+        let stage = self.active.get(&attempt.build).and_then(|active| active.build.state.stage_word());
+        let failure = Failure {
+            stage: stage.unwrap_or("dispatch").to_owned(),
+            cause: format!("attempt {} of {} was lost: {why}", attempt.attempt, self.parts.config.max_attempts),
+            hint: Some("look at the agent's own log on its node, then `imgctl builds retry`".to_owned()),
+            last_lines: self.last_lines(attempt),
+        };
+        tracing::warn!(%attempt, why, again, "attempt lost");
+        let event = BuildEvent::Lost { attempt: attempt.attempt, failure, again };
+        if self.apply(attempt.build, event, &format!("lost: {why}")).await?.is_ok() {
+            self.parts.logs.end(attempt);
+            self.forget_staging(attempt);
+        }
+        Ok(())
+    }
+}
+
+fn no_staging(install_dir: &std::path::Path, error: &std::io::Error) -> Failure {
+    Failure {
+        stage: "dispatch".into(),
+        cause: format!("cannot make a staging folder below {}: {error}", install_dir.display()),
+        hint: Some("check that the install root is mounted, writable and not full".into()),
+        last_lines: Vec::new(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The daemon: builds its parts, starts its tasks, ends when one of them ends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::tls::{Identity, TlsError, server};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::api::Services;
+use crate::api::auth::Auth;
+use crate::audit::Audit;
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::logs::Logs;
+use crate::osimage::Site;
+use crate::pki::{Authority, PkiError, SERVER_DIR};
+use crate::plans::Plans;
+use crate::scheduler::{Desk, Parts};
+use crate::store::{Store, StoreError};
+
+/// How long open calls may go on after the daemon was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// Tells a dead connection from an idle one, well within the shortest lease.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// HTTP/2 windows that keep a link of 1 Gbit/s and 30 ms busy.
+const WINDOW: u32 = 4 << 20;
+
+/// Why the daemon can't run, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A state folder can't be used.
+    #[error("cannot use `{}`", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another coordinator has it.
+    #[error("another coordinator runs on `{}`", .0.display())]
+    Running(PathBuf),
+    /// The CA.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The coordinator's own certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The port.
+    #[error("the server failed")]
+    Server(#[source] tonic::transport::Error),
+}
+
+/// Serves until `stop`. The listener is passed in, so that callers choose the port.
+pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
+    let config = Arc::new(config);
+    let _lock = lock(&config)?;
+    let at = |path: PathBuf| move |source| ServeError::State { path, source };
+    let authority = Arc::new(Authority::load(&config.pki_dir())?);
+    let identity = Identity::load(&config.pki_dir().join(SERVER_DIR))?;
+    let (store, store_failed) = Store::open(&config.store_dir())?;
+    let logs = Arc::new(Logs::open(&config.logs_dir()).map_err(at(config.logs_dir()))?);
+    let plans = Plans::open(&config.plans_dir()).map_err(at(config.plans_dir()))?;
+    let audit = Arc::new(Audit::open(&config.audit_log()).map_err(at(config.audit_log()))?);
+    let parts = Parts { config: config.clone(), store: store.clone(), logs: logs.clone(), plans: plans.clone() };
+    let (desk, scheduler) = Desk::new(parts)?;
+    let catalogue = Catalogue::new(store.clone(), Site { install_dir: config.install_dir.clone() });
+    let auth = Auth::new(store.clone());
+    let services = Services { config, authority, store, logs, plans, catalogue, scheduler, audit };
+    let (incoming, accepting) = server::incoming(listener, server::config(&identity)?);
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 2)
+        .layer(auth)
+        .add_routes(services.routes())
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { served.await.map_err(ServeError::Server) });
+    tasks.spawn({
+        let stop = stop.clone();
+        async move { desk.run(stop).await.map_err(ServeError::from) }
+    });
+    tasks.spawn(async move {
+        accepting.await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        match store_failed.await {
+            Ok(error) => Err(error.into()),
+            // The writer's thread ends by itself only after everything else.
+            Err(_) => std::future::pending().await,
+        }
+    });
+    // Whichever ends first ends the daemon; the others are told and given a moment.
+    let ended = tasks.join_next().await.and_then(Result::ok).unwrap_or(Ok(()));
+    stop.cancel();
+    // The one that waits for the store to fail never ends by itself.
+    let rest = async {
+        while tasks.len() > 1 {
+            tasks.join_next().await;
+        }
+    };
+    if tokio::time::timeout(GRACE, rest).await.is_err() {
+        tracing::warn!("some calls were still open and are cut off");
+    }
+    ended
+}
+
+/// One coordinator per state folder: two on one store would ruin it.
+fn lock(config: &Config) -> Result<std::fs::File, ServeError> {
+    let path = config.state_dir.join("lock");
+    let at = |source| ServeError::State { path: config.state_dir.clone(), source };
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(ServeError::Running(config.state_dir.clone())),
+        Err(error) => Err(at(error.into())),
+    }
+}

@@ -1,0 +1,46 @@
+//! The staging folders below the install root that agents publish into.
+//!
+//! One folder per attempt, with a name that can't be guessed: under root_squash an agent's root is nobody, so
+//! the folder must be writable by all, and only who was told its name can find it (DESIGN.md, Decisions).
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use model::id::AttemptId;
+
+/// Below the install root.
+const STAGING: &str = ".imgctl/staging";
+
+/// Makes an attempt's folder; returns its path relative to the install root. Blocking.
+pub fn create(install_dir: &Path) -> io::Result<PathBuf> {
+    let mut secret = [0u8; 16];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    let staging = install_dir.join(STAGING);
+    fs::create_dir_all(&staging)?;
+    for private in [install_dir.join(".imgctl"), staging] {
+        fs::set_permissions(private, Permissions::from_mode(0o711))?;
+    }
+    let relative = Path::new(STAGING).join(hex::encode(secret));
+    let folder = install_dir.join(&relative);
+    fs::create_dir(&folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o777))?;
+    Ok(relative)
+}
+
+/// Where an attempt's archive stands in its folder.
+pub fn archive(install_dir: &Path, staging: &Path, attempt: AttemptId) -> PathBuf {
+    install_dir.join(staging).join(format!("{attempt}.tar.zst"))
+}
+
+/// Removes an attempt's folder with all that is in it. Blocking.
+pub fn remove(install_dir: &Path, staging: &Path) {
+    let folder = install_dir.join(staging);
+    if !staging.starts_with(STAGING) || !folder.exists() {
+        return;
+    }
+    if let Err(error) = rootfs::remove::remove_tree(&folder) {
+        tracing::warn!(folder = %folder.display(), %error, "a staging folder can't be removed");
+    }
+}

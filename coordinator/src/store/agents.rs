@@ -1,0 +1,34 @@
+//! Agents that have joined, by name.
+
+use model::agent::AgentRecord;
+use model::name::AgentName;
+
+use super::{Op, Store, StoreError, put};
+
+const PREFIX: &[u8] = b"agent/";
+
+fn key(name: &AgentName) -> Vec<u8> {
+    [PREFIX, name.as_str().as_bytes()].concat()
+}
+
+/// The write of an agent's record, to be joined with others in one commit.
+pub(super) fn put_agent(agent: &AgentRecord) -> Result<Op, StoreError> {
+    put(key(&agent.name), agent)
+}
+
+impl Store {
+    /// The agent of this name.
+    pub fn agent(&self, name: &AgentName) -> Result<Option<AgentRecord>, StoreError> {
+        self.get(&key(name))
+    }
+
+    /// All agents, by name.
+    pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        self.scan(PREFIX)
+    }
+
+    /// Writes an agent as it stands.
+    pub async fn save_agent(&self, agent: &AgentRecord) -> Result<(), StoreError> {
+        self.commit(Vec::new(), vec![put_agent(agent)?]).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Builds, by number, and the counter that numbers them.
+
+use model::build::Build;
+use model::id::BuildId;
+
+use super::{Op, Store, StoreError, put, record};
+
+const PREFIX: &[u8] = b"build/";
+const COUNTER: &[u8] = b"counter/build";
+const REQUEST: &[u8] = b"request/";
+
+fn key(id: BuildId) -> Vec<u8> {
+    [PREFIX, &id.get().to_be_bytes()].concat()
+}
+
+/// The write of a build's record, to be joined with others in one commit.
+pub fn put_build(build: &Build) -> Result<Op, StoreError> {
+    put(key(build.id), build)
+}
+
+impl Store {
+    /// The build of this number.
+    pub fn build(&self, id: BuildId) -> Result<Option<Build>, StoreError> {
+        self.get(&key(id))
+    }
+
+    /// The newest builds, newest first.
+    pub fn newest_builds(&self, limit: usize) -> Result<Vec<Build>, StoreError> {
+        let pairs = self.journal.scan_back(PREFIX, limit)?;
+        pairs.iter().map(|(key, value)| record::decode(key, value)).collect()
+    }
+
+    /// Every build that has not ended, oldest first: what a start goes on with.
+    pub fn active_builds(&self) -> Result<Vec<Build>, StoreError> {
+        let builds: Vec<Build> = self.scan(PREFIX)?;
+        Ok(builds.into_iter().filter(|build| !build.state.is_final()).collect())
+    }
+
+    /// The number that the next build gets.
+    pub fn next_build_id(&self) -> Result<BuildId, StoreError> {
+        let last: Option<BuildId> = self.get(COUNTER)?;
+        Ok(last.map_or(BuildId::FIRST, BuildId::next))
+    }
+
+    /// The builds that an earlier submission of this request queued.
+    pub fn builds_of_request(&self, request: &str) -> Result<Option<Vec<BuildId>>, StoreError> {
+        self.get(&[REQUEST, request.as_bytes()].concat())
+    }
+
+    /// Writes new builds with the counter and, if the caller gave one, the request that they answer.
+    pub async fn add_builds(&self, builds: &[Build], request: &str) -> Result<(), StoreError> {
+        let mut ops = builds.iter().map(put_build).collect::<Result<Vec<_>, _>>()?;
+        if let Some(last) = builds.last() {
+            ops.push(put(COUNTER.to_vec(), &last.id)?);
+        }
+        if !request.is_empty() {
+            let ids: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
+            ops.push(put([REQUEST, request.as_bytes()].concat(), &ids)?);
+        }
+        self.commit(Vec::new(), ops).await
+    }
+
+    /// Writes a build as it stands.
+    pub async fn save_build(&self, build: &Build) -> Result<(), StoreError> {
+        self.commit(Vec::new(), vec![put_build(build)?]).await
+    }
+}

@@ -1,0 +1,176 @@
+//! The boundary to the database engine: keys and values, compare-and-commit, scans. Shaped like etcd's
+//! transactions, so that another store can stand behind it. The only file that names sled.
+//!
+//! sled 0.34 needs four precautions (DEPS.md section 2): it is created aside and renamed into place, since a kill
+//! in the middle of creation leaves a store that won't open; left-over snapshot files are removed before an open,
+//! since it takes a half-written one for the newest; its flush doesn't reach the disk, so the file is synced by
+//! our own descriptor before anything is acknowledged; and values stay small, since large ones go to files that
+//! it never syncs.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// The largest value in bytes (DEPS.md section 2: under 16 KiB).
+pub const MAX_VALUE: usize = 16 << 10;
+/// Memory for the engine's cache in bytes; our records are small and few.
+const CACHE: u64 = 16 << 20;
+/// The engine's one data file.
+const DATA: &str = "db";
+
+/// What must hold for a commit to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The record looked at.
+    pub key: Vec<u8>,
+    /// Its value now; `None`: there is none.
+    pub expected: Option<Vec<u8>>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Write.
+    Put {
+        /// The record.
+        key: Vec<u8>,
+        /// Its new value.
+        value: Vec<u8>,
+    },
+    /// Remove.
+    Delete {
+        /// The record.
+        key: Vec<u8>,
+    },
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Journal {
+    db: sled::Db,
+    data: File,
+}
+
+fn engine(error: sled::Error) -> StoreError {
+    StoreError::Engine(Box::new(error))
+}
+
+impl Journal {
+    /// Opens the engine's folder, making it if there is none.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: dir.to_owned(), source };
+        if !dir.exists() {
+            create_aside(dir).map_err(failed)?;
+        }
+        remove_half_snapshots(dir).map_err(|error| failed(error.into()))?;
+        let db = settings(dir).open().map_err(|error| failed(error.into()))?;
+        let data = File::open(dir.join(DATA)).map_err(|error| failed(error.into()))?;
+        Ok(Self { db, data })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.db.get(key).map_err(engine)?.map(|value| value.to_vec()))
+    }
+
+    /// Every key below `prefix`, in order.
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let pairs = self.db.scan_prefix(prefix);
+        pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
+    }
+
+    /// The last `limit` pairs below `prefix`, the last one first.
+    pub fn scan_back(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let pairs = self.db.scan_prefix(prefix).rev().take(limit);
+        pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
+    }
+
+    /// Applies all of `ops` at once and brings them to the disk. Called by the one writer alone.
+    pub(super) fn apply(&self, ops: &[Op]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for op in ops {
+            match op {
+                Op::Put { key, value } => batch.insert(key.as_slice(), value.as_slice()),
+                Op::Delete { key } => batch.remove(key.as_slice()),
+            }
+        }
+        self.db.apply_batch(batch).map_err(engine)?;
+        self.db.flush().map_err(engine)?;
+        self.data.sync_data().map_err(|error| StoreError::Engine(error.into()))
+    }
+}
+
+fn settings(dir: &Path) -> sled::Config {
+    sled::Config::new().path(dir).cache_capacity(CACHE).mode(sled::Mode::LowSpace)
+}
+
+fn create_aside(dir: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent)?;
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(".creating");
+    let aside: PathBuf = parent.join(name);
+    if aside.exists() {
+        // Left by a kill in the middle of creation: it never held anything.
+        rootfs::remove::remove_tree(&aside)?;
+    }
+    drop(settings(&aside).open().and_then(|db| db.flush().map(|_| db))?);
+    for entry in fs::read_dir(&aside)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, dir)?;
+    File::open(parent)?.sync_all()?;
+    Ok(())
+}
+
+fn remove_half_snapshots(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &str) -> Op {
+        Op::Put { key: key.into(), value: value.into() }
+    }
+
+    #[test]
+    fn a_half_written_snapshot_does_not_hide_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        Journal::open(&path).unwrap().apply(&[put("a", "1")]).unwrap();
+        fs::write(path.join("snap.00000000000FFFFF.generating"), b"").unwrap();
+        assert_eq!(Journal::open(&path).unwrap().get(b"a").unwrap(), Some(b"1".to_vec()));
+    }
+
+    #[test]
+    fn what_a_killed_creation_left_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        fs::create_dir(dir.path().join("db.creating")).unwrap();
+        fs::write(dir.path().join("db.creating/conf"), b"torn").unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.get(b"a").unwrap(), None);
+        assert!(!dir.path().join("db.creating").exists());
+    }
+
+    #[test]
+    fn the_newest_come_first_from_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&dir.path().join("db")).unwrap();
+        journal.apply(&[put("b/1", "x"), put("b/2", "y"), put("c/1", "z")]).unwrap();
+        let keys: Vec<_> = journal.scan_back(b"b/", 1).unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, [b"b/2".to_vec()]);
+    }
+}

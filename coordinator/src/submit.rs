@@ -1,0 +1,319 @@
+//! From what a user asks for to builds that can be queued.
+//!
+//! Every named osimage is resolved on the spot, on the MN, so that all that is wrong is said at once and before
+//! anything is dispatched. A rebuild that would lose local edits is refused until the user says so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::arch::Arch;
+use model::build::{Build, Needs, PackWish, Part};
+use model::id::Generation;
+use model::name::{AgentName, ImageName, UserName};
+use model::osimage::Osimage;
+use model::problem::Problem;
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::generation::{EditsError, RootimgDir, local_edits};
+use crate::packimage::Format;
+use crate::osimage::{Resolved, resolve};
+use crate::plans::Plans;
+use crate::scheduler::{NewBuild, Refused, Scheduler};
+use crate::store::{Store, StoreError};
+
+/// What a user asks for.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Exact names, or profiles.
+    pub names: Vec<String>,
+    /// Only these architectures; empty: any.
+    pub arches: Vec<Arch>,
+    /// Only this agent.
+    pub agent: Option<AgentName>,
+    /// Which halves.
+    pub part: Part,
+    /// How to pack.
+    pub pack: PackWish,
+    /// Lose local edits.
+    pub discard_edits: bool,
+    /// Take every osvers of a profile.
+    pub all: bool,
+    /// The caller's id for this request.
+    pub request: String,
+    /// Who asks.
+    pub by: UserName,
+}
+
+/// Local edits that a rebuild would lose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditedTree {
+    /// Of which osimage.
+    pub osimage: ImageName,
+    /// In which generation.
+    pub generation: u32,
+    /// Path and change of each.
+    pub edits: Vec<(String, String)>,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// The builds are queued.
+    Queued {
+        /// They.
+        builds: Vec<Build>,
+        /// What the resolver wants to be known.
+        warnings: Vec<String>,
+    },
+    /// Nothing was queued: problems.
+    Problems(Vec<Problem>),
+    /// Nothing was queued: local edits would be lost.
+    Edited(Vec<EditedTree>),
+}
+
+/// Why a submission can't be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// A name that is no osimage's and no profile's, or the catalogue can't be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The scheduler refuses.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan can't be kept.
+    #[error("cannot keep the build plan")]
+    Plan(#[source] std::io::Error),
+    /// Nothing fits.
+    #[error("{0}")]
+    Nothing(String),
+}
+
+/// What submissions need.
+#[derive(Debug, Clone)]
+pub struct Submitter {
+    /// Definitions.
+    pub catalogue: Catalogue,
+    /// Agents that have joined.
+    pub store: Store,
+    /// Where plans are kept.
+    pub plans: Plans,
+    /// Where builds are queued.
+    pub scheduler: Scheduler,
+}
+
+impl Submitter {
+    /// Resolves and queues, or says why not.
+    pub async fn submit(self: Arc<Self>, submission: Submission) -> Result<Submitted, SubmitError> {
+        let this = self.clone();
+        let wanted = submission.clone();
+        // Resolving reads many files, and looking for edits stats a whole tree.
+        let prepared = tokio::task::spawn_blocking(move || this.prepare(&wanted)).await;
+        let prepared = prepared.map_err(|_| Refused::Stopping)??;
+        match prepared {
+            Prepared::Ready { builds, warnings } => {
+                let builds = self.scheduler.submit(builds, submission.request).await?;
+                Ok(Submitted::Queued { builds, warnings })
+            }
+            Prepared::Problems(problems) => Ok(Submitted::Problems(problems)),
+            Prepared::Edited(edited) => Ok(Submitted::Edited(edited)),
+        }
+    }
+
+    fn prepare(&self, submission: &Submission) -> Result<Prepared, SubmitError> {
+        let osimages = self.select(submission)?;
+        let (mut resolved, mut problems) = (Vec::new(), Vec::new());
+        for osimage in &osimages {
+            if let Some(problem) = self.no_agent(osimage, submission)? {
+                problems.push(problem);
+            }
+            match resolve(osimage, self.catalogue.site()) {
+                Ok(found) => resolved.push((osimage, found)),
+                Err(found) => problems.extend(found.into_iter().map(|problem| of(&osimage.name, problem))),
+            }
+        }
+        problems.extend(check_pack(&submission.pack));
+        if submission.part == Part::Packimage {
+            problems.extend(resolved.iter().filter_map(|(osimage, found)| unbuilt(&self.store, osimage, found)));
+        }
+        if !problems.is_empty() {
+            return Ok(Prepared::Problems(problems));
+        }
+        let edited = self.edited(submission, &resolved)?;
+        if !edited.is_empty() {
+            return Ok(Prepared::Edited(edited));
+        }
+        let warnings = resolved.iter().flat_map(|(osimage, found)| {
+            found.plan.warnings.iter().map(|warning| format!("{}: {warning}", osimage.name))
+        });
+        let warnings = warnings.collect();
+        let builds = resolved.into_iter().map(|(osimage, found)| self.new_build(submission, osimage, found));
+        Ok(Prepared::Ready { builds: builds.collect::<Result<_, _>>()?, warnings })
+    }
+
+    /// An exact name first; else a profile, meaning its diskless osimages (DESIGN.md, Decisions).
+    fn select(&self, submission: &Submission) -> Result<Vec<Osimage>, SubmitError> {
+        let all = self.catalogue.list()?;
+        let fits = |osimage: &&Osimage| fits_arch(osimage, &submission.arches);
+        let mut chosen: BTreeMap<ImageName, Osimage> = BTreeMap::new();
+        if submission.names.is_empty() {
+            let diskless = all.iter().filter(|osimage| is_diskless(osimage) && !osimage.is_disabled());
+            chosen.extend(diskless.filter(fits).map(|osimage| (osimage.name.clone(), osimage.clone())));
+        }
+        for name in &submission.names {
+            if let Some(exact) = all.iter().find(|osimage| osimage.name.as_str() == name) {
+                if !fits(&exact) {
+                    let arch = exact.get("osarch").unwrap_or("no architecture");
+                    return Err(SubmitError::Nothing(format!("osimage `{name}` is of {arch}, which --arch leaves out")));
+                }
+                chosen.insert(exact.name.clone(), exact.clone());
+                continue;
+            }
+            for osimage in self.of_profile(name, &all, submission)? {
+                chosen.insert(osimage.name.clone(), osimage);
+            }
+        }
+        if chosen.is_empty() {
+            return Err(SubmitError::Nothing("no osimage fits; `imgctl osimage list` shows what there is".into()));
+        }
+        Ok(chosen.into_values().collect())
+    }
+
+    fn of_profile(&self, name: &str, all: &[Osimage], submission: &Submission) -> Result<Vec<Osimage>, SubmitError> {
+        let of_profile = all.iter().filter(|osimage| osimage.get("profile") == Some(name) && is_diskless(osimage));
+        let found: Vec<Osimage> =
+            of_profile.filter(|osimage| fits_arch(osimage, &submission.arches)).cloned().collect();
+        if found.is_empty() {
+            // The catalogue's own answer names the nearest osimage.
+            let name: ImageName = name.parse().map_err(|error| SubmitError::Nothing(format!("{error}")))?;
+            return Ok(vec![self.catalogue.get(&name)?]);
+        }
+        let mut releases: Vec<&str> = found.iter().filter_map(|osimage| osimage.get("osvers")).collect();
+        releases.sort_unstable();
+        releases.dedup();
+        if releases.len() > 1 && !submission.all {
+            let names: Vec<&str> = found.iter().map(|osimage| osimage.name.as_str()).collect();
+            let text = format!("profile `{name}` has several osvers: {}; name one, or give --all", names.join(", "));
+            return Err(SubmitError::Nothing(text));
+        }
+        Ok(found)
+    }
+
+    /// A build that waits for an agent that doesn't exist would wait for ever.
+    fn no_agent(&self, osimage: &Osimage, submission: &Submission) -> Result<Option<Problem>, SubmitError> {
+        if submission.part == Part::Packimage {
+            return Ok(None);
+        }
+        let agents = self.store.agents()?;
+        if let Some(wanted) = &submission.agent {
+            let known = agents.iter().any(|agent| agent.name == *wanted);
+            let text = format!("there is no agent `{wanted}`; `imgctl agents list` shows them");
+            return Ok((!known).then(|| Problem::new(text)));
+        }
+        let Some(arch) = osimage.get("osarch").and_then(|arch| arch.parse::<Arch>().ok()) else { return Ok(None) };
+        let fits = agents.iter().any(|agent| agent.facts.as_ref().is_none_or(|facts| facts.arch == arch));
+        let text = format!(
+            "{}: no agent of architecture {arch} has joined; `imgctl agents token` prints how one joins",
+            osimage.name
+        );
+        Ok((!fits).then(|| Problem::new(text)))
+    }
+
+    fn edited(
+        &self,
+        submission: &Submission,
+        resolved: &[(&Osimage, Resolved)],
+    ) -> Result<Vec<EditedTree>, SubmitError> {
+        if submission.discard_edits || submission.part == Part::Packimage {
+            return Ok(Vec::new());
+        }
+        let mut edited = Vec::new();
+        for (osimage, found) in resolved {
+            let generations = self.store.generations(&found.plan.rootimgdir)?;
+            let Some(newest) = generations.last().map(|record| record.number) else { continue };
+            let install_dir = &self.catalogue.site().install_dir;
+            let edits = edits_of(&found.plan.rootimgdir, install_dir, newest);
+            let edits = edits.unwrap_or_else(|error| vec![("/".to_owned(), format!("can't be compared: {error}"))]);
+            if !edits.is_empty() {
+                edited.push(EditedTree { osimage: osimage.name.clone(), generation: newest.get(), edits });
+            }
+        }
+        Ok(edited)
+    }
+
+    fn new_build(&self, submission: &Submission, osimage: &Osimage, found: Resolved) -> Result<NewBuild, SubmitError> {
+        let Resolved { plan, .. } = found;
+        let digest = match submission.part {
+            Part::Packimage => None,
+            Part::Both | Part::Genimage => Some(self.plans.keep(&plan).map_err(SubmitError::Plan)?),
+        };
+        let needs = Needs {
+            package_system: plan.packages.name().to_owned(),
+            osvers: plan.osvers.clone(),
+            install: plan.needs_install.clone(),
+            agent: submission.agent.clone(),
+        };
+        Ok(NewBuild {
+            osimage: osimage.name.clone(),
+            revision: osimage.revision,
+            arch: plan.arch,
+            needs,
+            rootimgdir: plan.rootimgdir,
+            part: submission.part,
+            pack: submission.pack.clone(),
+            submitted_by: submission.by.clone(),
+            plan: digest,
+            warnings: plan.warnings,
+        })
+    }
+}
+
+enum Prepared {
+    Ready { builds: Vec<NewBuild>, warnings: Vec<String> },
+    Problems(Vec<Problem>),
+    Edited(Vec<EditedTree>),
+}
+
+fn of(name: &ImageName, problem: Problem) -> Problem {
+    let message = if problem.at.is_some() { problem.message } else { format!("{name}: {}", problem.message) };
+    Problem { message, ..problem }
+}
+
+fn is_diskless(osimage: &Osimage) -> bool {
+    matches!(osimage.get("provmethod"), Some("netboot" | "statelite"))
+}
+
+fn fits_arch(osimage: &Osimage, arches: &[Arch]) -> bool {
+    arches.is_empty() || osimage.get("osarch").and_then(|arch| arch.parse().ok()).is_some_and(|arch| arches.contains(&arch))
+}
+
+fn check_pack(wish: &PackWish) -> Vec<Problem> {
+    let problem = Format::parse(&wish.method, &wish.compress).err();
+    problem.into_iter().map(|error| Problem::new(error.to_string())).collect()
+}
+
+/// The local edits of a generation's tree: path and change of each. Blocking: it stats the whole tree.
+pub fn edits_of(
+    rootimgdir: &Path,
+    install_dir: &Path,
+    number: Generation,
+) -> Result<Vec<(String, String)>, EditsError> {
+    let dir = RootimgDir::open(rootimgdir, install_dir)?;
+    let edits = local_edits(&dir, number.into())?.unwrap_or_default();
+    Ok(edits.into_iter().map(|edit| (edit.path.to_string(), edit.change())).collect())
+}
+
+fn unbuilt(store: &Store, osimage: &Osimage, found: &Resolved) -> Option<Problem> {
+    let dir = &found.plan.rootimgdir;
+    let built = store.generations(dir).ok()?.last().map(|record| record.number);
+    let none: Option<Generation> = None;
+    let text = format!(
+        "{}/rootimg does not exist, run genimage first: `imgctl genimage {}`",
+        dir.display(),
+        osimage.name
+    );
+    (built == none).then(|| Problem::new(text))
+}
