@@ -1,0 +1,118 @@
+//! `agents …`: the build nodes, and how one joins.
+
+use std::time::Duration;
+
+use model::agent::{AgentFacts, AgentView};
+use model::name::AgentName;
+use proto::v1;
+
+use super::Context;
+use crate::args::AgentsVerb;
+use crate::failure::{Exit, Failure};
+use crate::format;
+use crate::view::{TokenView, taken, taken_all};
+
+pub(super) async fn execute(verb: AgentsVerb, context: &Context) -> Result<Exit, Failure> {
+    match verb {
+        AgentsVerb::List => list(context).await,
+        AgentsVerb::Show { name } => show(name, context).await,
+        AgentsVerb::Token { agent, valid } => token(agent, valid, context).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit, Failure> {
+    let answer = context.client.agents().list(v1::ListAgentsRequest {}).await;
+    let wire = answer.map_err(|status| context.client.failure(&status))?.into_inner().agents;
+    let agents: Vec<AgentView> = taken_all(&context.client, wire)?;
+    if context.printer.json() {
+        context.printer.out_json(&agents)?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<_> = agents.iter().map(row).collect();
+    let head = ["agent", "state", "arch", "os", "builds with", "scratch free", "install", "in hand"];
+    context.table(&head, &rows, "no agent has joined yet; `imgctl agents token` lets one in")?;
+    Ok(Exit::Done)
+}
+
+fn row(view: &AgentView) -> Vec<String> {
+    let facts = view.record.facts.as_ref();
+    let fact = |say: fn(&AgentFacts) -> String| facts.map_or_else(|| format::NOTHING.to_owned(), say);
+    let slots = facts.map_or_else(String::new, |facts| format!("/{}", facts.slots));
+    vec![
+        view.record.name.to_string(),
+        view.state.as_str().to_owned(),
+        fact(|facts| facts.arch.to_string()),
+        fact(|facts| facts.os.clone()),
+        fact(|facts| facts.package_systems.join(" ")),
+        fact(|facts| format::size(facts.scratch_free_bytes)),
+        fact(|facts| facts.install.as_str().to_owned()),
+        format!("{}{slots}", view.attempts.len()),
+    ]
+}
+
+async fn show(name: AgentName, context: &Context) -> Result<Exit, Failure> {
+    let answer = context.client.agents().get(v1::GetAgentRequest { name: name.into() }).await;
+    let wire = answer.map_err(|status| context.client.failure(&status))?.into_inner();
+    let view: AgentView = taken(&context.client, wire)?;
+    if context.printer.json() {
+        context.printer.out_json(&view)?;
+        return Ok(Exit::Done);
+    }
+    let record = &view.record;
+    let mut fields = vec![
+        ("state", view.state.as_str().to_owned()),
+        ("in hand", view.attempts.join(", ")),
+        ("joined", format::moment(record.joined_ms)),
+        ("last seen", format::moment(record.last_seen_ms)),
+        ("certificate", format!("sha256:{}", record.certificate_sha256)),
+        ("expires", format::moment(record.certificate_expires_ms)),
+    ];
+    if let Some(facts) = &record.facts {
+        fields.extend(facts_fields(facts));
+    }
+    context.fields(&format!("agent {}", record.name), &fields)?;
+    Ok(Exit::Done)
+}
+
+fn facts_fields(facts: &AgentFacts) -> Vec<(&'static str, String)> {
+    let scratch =
+        format!("{} free of {}", format::size(facts.scratch_free_bytes), format::size(facts.scratch_total_bytes));
+    vec![
+        ("arch", facts.arch.to_string()),
+        ("os", facts.os.clone()),
+        ("kernel", facts.kernel.clone()),
+        ("builds with", facts.package_systems.join(" ")),
+        ("tools", facts.tools.join(", ")),
+        ("scratch", scratch),
+        ("memory", format::size(facts.memory_bytes)),
+        ("cpus", facts.cpus.to_string()),
+        ("install root", facts.install.as_str().to_owned()),
+        ("slots", facts.slots.to_string()),
+        ("version", facts.version.clone()),
+    ]
+}
+
+async fn token(agent: Option<AgentName>, valid: Duration, context: &Context) -> Result<Exit, Failure> {
+    let valid_seconds = u32::try_from(valid.as_secs()).ok().filter(|&seconds| seconds > 0);
+    let valid_seconds = valid_seconds.ok_or_else(|| Failure::usage("a token is valid for a second at least"))?;
+    let request =
+        v1::CreateTokenRequest { agent: agent.as_ref().map(ToString::to_string).unwrap_or_default(), valid_seconds };
+    let answer = context.client.agents().create_token(request).await;
+    let v1::CreateTokenResponse { token, expires_ms, ca_fingerprint } =
+        answer.map_err(|status| context.client.failure(&status))?.into_inner();
+    let address = &context.client.endpoint().address;
+    let command = join_command(address, &token, &ca_fingerprint, agent.as_ref());
+    if context.printer.json() {
+        context.printer.out_json(&TokenView { token, expires_ms, ca_fingerprint, command })?;
+        return Ok(Exit::Done);
+    }
+    let whose = agent.map_or_else(|| "one agent".to_owned(), |agent| format!("the agent {agent}"));
+    context.printer.out(&format!("token:    {token}\nexpires:  {}\n", format::moment(expires_ms)))?;
+    context.printer.out(&format!("it lets {whose} join, once; on the node, as root:\n\n  {command}\n"))?;
+    Ok(Exit::Done)
+}
+
+fn join_command(address: &str, token: &str, fingerprint: &str, agent: Option<&AgentName>) -> String {
+    let name = agent.map(|agent| format!(" --name {agent}")).unwrap_or_default();
+    format!("imgctl-agent join --coordinator {address} --ca-fingerprint {fingerprint} --token {token}{name}")
+}

@@ -1,0 +1,42 @@
+//! `explain`: why a build waits or why it failed.
+
+use model::id::BuildId;
+use proto::v1;
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+use crate::follow::report::last_lines;
+use crate::view::{BuildView, Explanation, Verdict, some_text, taken};
+
+pub(super) async fn explain(build: BuildId, context: &Context) -> Result<Exit, Failure> {
+    let answer = context.client.builds().explain(v1::ExplainRequest { id: build.get() }).await;
+    let v1::ExplainResponse { build, summary, agents, hint } =
+        answer.map_err(|status| context.client.failure(&status))?.into_inner();
+    let view: BuildView = taken(&context.client, build.unwrap_or_default())?;
+    let agents: Vec<Verdict> =
+        agents.into_iter().map(|v1::AgentVerdict { agent, lacks }| Verdict { agent, lacks }).collect();
+    let hint = some_text(hint);
+    if context.printer.json() {
+        context.printer.out_json(&Explanation { build: view.json()?, summary, agents, hint })?;
+        return Ok(Exit::Done);
+    }
+    context.printer.out(&summary)?;
+    if !agents.is_empty() {
+        let rows: Vec<_> = agents.iter().map(|verdict| vec![verdict.agent.clone(), fits(verdict)]).collect();
+        context.table(&["agent", "verdict"], &rows, "")?;
+    }
+    if let Some(failure) = view.failure() {
+        context.printer.out_spans(&last_lines(&failure.last_lines))?;
+    }
+    if let Some(hint) = hint {
+        context.printer.out(&format!("hint: {hint}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn fits(verdict: &Verdict) -> String {
+    match verdict.lacks.as_slice() {
+        [] => "fits".to_owned(),
+        lacks => format!("lacks: {}", lacks.join("; ")),
+    }
+}
