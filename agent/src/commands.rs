@@ -3,14 +3,71 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Join;
 use crate::build::failure::chain;
-use crate::worker;
+use crate::config::Config;
+use crate::{join as joining, worker};
+
+/// `imgctl-agent run`.
+pub fn run(config: &Path) -> ExitCode {
+    if !rustix::process::geteuid().is_root() {
+        return fail("imgctl-agent must run as root: it mounts, makes device nodes and changes owners", 2);
+    }
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return fail(&chain(&error), 2),
+    };
+    let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| runtime.block_on(until_stopped(config)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&chain(&error), 1),
+    }
+}
+
+async fn until_stopped(config: Config) -> Result<(), crate::AgentError> {
+    let shutdown = CancellationToken::new();
+    let asked = shutdown.clone();
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate()).map_err(crate::AgentError::Runtime)?,
+        signal(SignalKind::interrupt()).map_err(crate::AgentError::Runtime)?,
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+        asked.cancel();
+    });
+    crate::run(config, shutdown).await
+}
+
+/// `imgctl-agent join`.
+pub fn join(args: &Join) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string(), 1),
+    };
+    match runtime.block_on(joining::join(args)) {
+        Ok((name, folder)) => {
+            tracing::info!("joined as {name}; the identity is in {}", folder.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&chain(&error), error.exit_code()),
+    }
+}
 
 /// `imgctl-agent worker`.
 pub fn worker(order: &Path, recipe: bool) -> ExitCode {
     let ended = if recipe { worker::carry_out(order) } else { worker::init::run(order) };
-    ended.unwrap_or_else(|error| {
-        tracing::error!("{}", chain(&error));
-        ExitCode::FAILURE
-    })
+    ended.unwrap_or_else(|error| fail(&chain(&error), 1))
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    tracing::error!("{text}");
+    ExitCode::from(code)
 }

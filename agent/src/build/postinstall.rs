@@ -29,7 +29,7 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     }
     let mut mounts = Mounts::default();
     let target = show_tree(context, &mut mounts)?;
-    stand_in_for_uname(context, state, &mut mounts)?;
+    stand_in_for_uname(context, state, &target, &mut mounts)?;
     let folder = context.work.join("postinstall");
     let outcome = scripts(context, state, log, &folder, &target);
     kill_inside(&target);
@@ -137,9 +137,9 @@ fn mirror(context: &Context<'_>, folder: &Path, mounts: &mut Mounts) -> Result<(
 }
 
 /// Over the image's `uname`, by a mount: so nothing of it is left when the mount is gone.
-fn stand_in_for_uname(context: &Context<'_>, state: &State, mounts: &mut Mounts) -> Result<(), StageError> {
+fn stand_in_for_uname(context: &Context<'_>, state: &State, target: &Path, mounts: &mut Mounts) -> Result<(), StageError> {
     let place = Place::new(&context.root);
-    let real = context.root.join("usr/bin/uname");
+    let real = target.join("usr/bin/uname");
     if !place.has("usr/bin/uname") || !place.has("bin/sh") || real.is_symlink() {
         return Ok(());
     }

@@ -50,14 +50,15 @@ fn missing(lines: &[String], items: &[PackageItem]) -> Option<Explanation> {
 
 fn missing_name(line: &str) -> Option<String> {
     let line = line.trim_start_matches("E: ");
-    let quoted = |text: &str| text.split('\'').nth(1).map(str::to_owned);
+    let quoted = |text: &str| text.split(['\'', '"']).nth(1).map(str::to_owned);
     if let Some(name) = line.strip_prefix("Unable to locate package ") {
         return Some(name.trim().to_owned());
     }
-    if let Some(rest) = line.strip_prefix("Couldn't find any package by ") {
+    // By regex 'x', by glob 'x', task 'x'
+    if let Some(rest) = line.strip_prefix("Couldn't find any package by ").or_else(|| line.strip_prefix("Couldn't find task ")) {
         return quoted(rest);
     }
-    if line.starts_with("Couldn't find task ") || line.ends_with("has no installation candidate") {
+    if line.ends_with("has no installation candidate") {
         return quoted(line);
     }
     // Version '9.9' for 'mawk' was not found; Release 'x' for 'mawk' was not found

@@ -1,0 +1,348 @@
+//! One attempt on this node, from the plan to its last event: fetch, worker, log, publish, clear away.
+//!
+//! The task of an attempt tells its [`crate::driver`] what happens and decides nothing beyond its own attempt.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::id::AttemptId;
+use proto::v1;
+use proto::v1::sessions_client::SessionsClient;
+use rootfs::digest::Hasher;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::build::failure::chain;
+use crate::config::{Config, Install};
+use crate::driver::Message;
+use crate::event::{Published, What, reference};
+use crate::inspect::{Facts, install};
+use crate::link::Link;
+use crate::log_push::LogPush;
+use crate::spool::{self, LogWriter};
+use crate::worker::handle::{HandleError, Worker};
+use crate::worker::order::Order;
+use crate::worker::report::{Blame, Line, Product, Report, now_ms};
+
+/// Chunks of an upload on their way.
+const CHUNKS_IN_FLIGHT: usize = 8;
+/// After a call that broke; the session has its own, growing pause.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the last event waits, connected, for the rest of the log to be with the coordinator.
+const LOG_GRACE: Duration = Duration::from_secs(10);
+/// How often something that still dies is asked again to let its folder go.
+const CLEAR_TRIES: u32 = 20;
+
+/// Why an attempt can't go on here.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error("cannot {doing} `{path}`", path = path.display())]
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the coordinator refused {what}: {}", status.message())]
+    Refused { what: &'static str, status: tonic::Status },
+    #[error("what the coordinator sent as the plan does not have the digest that it named")]
+    WrongPlan,
+    #[error("the coordinator took in another archive than was sent")]
+    WrongUpload,
+    #[error(transparent)]
+    Worker(#[from] HandleError),
+    #[error(transparent)]
+    Order(#[from] crate::worker::order::OrderError),
+}
+
+/// An attempt that the coordinator assigned.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Which.
+    pub id: AttemptId,
+    /// sha256 of its plan.
+    pub plan_digest: String,
+    /// Its folder under the install root.
+    pub staging: String,
+    /// How the agent works.
+    pub config: Arc<Config>,
+    /// About the node.
+    pub facts: Arc<Facts>,
+    /// The way to the coordinator.
+    pub link: Link,
+    /// To the driver.
+    pub tell: mpsc::Sender<Message>,
+    /// Ends it, whatever it does.
+    pub cancel: CancellationToken,
+    /// Ends the pushing of its log, when the coordinator has the last event.
+    pub forget: CancellationToken,
+}
+
+impl Attempt {
+    /// Carries it out. The last event is told unless the attempt was cancelled; nothing of its tree is left then.
+    pub async fn run(self) {
+        let cancel = self.cancel.clone();
+        if let Some(last) = self.carry_out().await {
+            if !cancel.is_cancelled() {
+                self.happened(last).await;
+            }
+        }
+        if let Err(error) = clear(self.scratch()).await {
+            tracing::warn!(attempt = %self.id, "{}", chain(&*error));
+        }
+        // The driver outlives every attempt; if it doesn't, the agent is ending.
+        let _ = self.tell.send(Message::Ended(self.id)).await;
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.config.scratch().join(self.id.to_string())
+    }
+
+    fn spool(&self) -> PathBuf {
+        spool::folder(&self.config.spool(), self.id)
+    }
+
+    async fn happened(&self, what: What) {
+        // As above.
+        let _ = self.tell.send(Message::Happened(self.id, what)).await;
+    }
+
+    /// `None` if it was cancelled.
+    async fn carry_out(&self) -> Option<What> {
+        let folder = self.spool();
+        let log = spool::make(&folder).and_then(|()| LogWriter::create(&spool::log(&folder)));
+        let (mut log, extent) = match log {
+            Ok(log) => log,
+            Err(error) => return Some(What::Lost { reason: format!("cannot write to the spool: {error}") }),
+        };
+        let push = LogPush { attempt: self.id, path: spool::log(&folder), extent, link: self.link.clone() };
+        let forget = self.forget.clone();
+        let pushing = tokio::spawn(async move { forget.run_until_cancelled(push.run()).await });
+        let mut worker = Running(None);
+        let outcome = self.cancel.run_until_cancelled(self.build(&mut log, &mut worker)).await;
+        // Nothing of it may be left when its folder is cleared.
+        if let Err(error) = worker.end().await {
+            tracing::warn!(attempt = %self.id, "{}", chain(&error));
+        }
+        let outcome = outcome?.unwrap_or_else(|error| What::Lost { reason: chain(&error) });
+        let lines = log.close();
+        self.cancel.run_until_cancelled(self.log_arrives(pushing)).await?;
+        Some(match outcome {
+            What::Published(published) => What::Published(Published { log_lines: lines, ..published }),
+            other => other,
+        })
+    }
+
+    /// The coordinator closes a log with the attempt's last event, so the log's last lines go first.
+    async fn log_arrives(&self, pushing: tokio::task::JoinHandle<Option<()>>) {
+        let mut link = self.link.clone();
+        let patience = async {
+            link.channel().await;
+            tokio::time::sleep(LOG_GRACE).await;
+        };
+        tokio::select! {
+            _ = pushing => {}
+            () = patience => tracing::warn!(attempt = %self.id, "the last event goes before the end of the log"),
+        }
+    }
+
+    async fn build(&self, log: &mut LogWriter, worker: &mut Running) -> Result<What, AttemptError> {
+        let order = self.order().await?;
+        let path = self.spool().join("order.json");
+        order.write(&path)?;
+        let program = self.config.worker_program.clone();
+        let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
+        worker.0 = Some(Worker::start(&program, &path)?);
+        let last = self.follow(worker, log).await?;
+        let words = worker.end().await?;
+        match last {
+            Some(Report::Finished(product)) => self.publish(&order, product, log).await,
+            Some(Report::Failed(failure)) if failure.blame == Blame::Node => Ok(What::Lost { reason: reason(&failure) }),
+            Some(Report::Failed(failure)) => Ok(What::Failed(failure)),
+            _ => Ok(What::Lost { reason: format!("the worker ended without a result: {words}").trim_end_matches(": ").to_owned() }),
+        }
+    }
+
+    /// Passes on what the worker says, up to its result.
+    async fn follow(&self, worker: &mut Running, log: &mut LogWriter) -> Result<Option<Report>, AttemptError> {
+        let mut last = None;
+        while let Some(report) = worker.next().await? {
+            match report {
+                Report::Line(line) => log.append(&line).map_err(|source| AttemptError::File {
+                    doing: "write",
+                    path: spool::log(&self.spool()),
+                    source,
+                })?,
+                Report::StageStarted { stage, .. } => self.happened(What::StageStarted(stage)).await,
+                Report::StageEnded { stage, status, .. } => self.happened(What::StageEnded(stage, status)).await,
+                Report::Born { .. } => {}
+                result @ (Report::Finished(_) | Report::Failed(_)) => last = Some(result),
+            }
+        }
+        Ok(last)
+    }
+
+    /// Fetches the plan and makes the attempt's folders.
+    async fn order(&self) -> Result<Order, AttemptError> {
+        let plan = self.spool().join("plan.json");
+        let bytes = self.plan().await?;
+        let error = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| AttemptError::File { doing, path, source }
+        };
+        tokio::fs::write(&plan, bytes).await.map_err(error("write", &plan))?;
+        let scratch = self.scratch();
+        DirBuilder::new().recursive(true).mode(0o711).create(&scratch).map_err(error("make", &scratch))?;
+        std::fs::set_permissions(&scratch, Permissions::from_mode(0o711)).map_err(error("make", &scratch))?;
+        let (install, archive) = self.destination();
+        let (attempt, facts) = (self.id, self.facts.as_ref().clone());
+        Ok(Order { attempt, plan, scratch, archive, install, min_scratch_free: self.config.min_scratch_free, facts })
+    }
+
+    /// The staging folder where this node sees it; else the spool, to be uploaded from.
+    fn destination(&self) -> (Option<PathBuf>, PathBuf) {
+        let name = format!("{}.tar.zst", self.id);
+        let root = self.config.install_dir.clone();
+        let staging = root.join(self.staging.trim_start_matches('/'));
+        match install(&self.config) {
+            Install::Local | Install::Nfs if !self.staging.is_empty() && staging.is_dir() => (Some(root), staging.join(name)),
+            Install::Local | Install::Nfs if self.config.install != Install::Auto => (Some(root), self.spool().join(name)),
+            Install::Local | Install::Nfs | Install::Auto | Install::None => (None, self.spool().join(name)),
+        }
+    }
+
+    async fn plan(&self) -> Result<Vec<u8>, AttemptError> {
+        let mut link = self.link.clone();
+        loop {
+            let channel = link.channel().await;
+            match fetch(channel, self.id).await {
+                Ok(bytes) => {
+                    let mut hasher = Hasher::new();
+                    hasher.update(&bytes);
+                    let digest = hasher.finish();
+                    let named = self.plan_digest.trim_start_matches("sha256:");
+                    return if digest.to_hex() == named { Ok(bytes) } else { Err(AttemptError::WrongPlan) };
+                }
+                Err(status) if passing(&status) => tokio::time::sleep(PAUSE).await,
+                Err(status) => return Err(AttemptError::Refused { what: "the plan", status }),
+            }
+        }
+    }
+
+    async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
+        if order.archive.starts_with(self.spool()) {
+            self.upload(&product, log).await?;
+        }
+        let Product { digest, bytes, kernel_version, packages, .. } = product;
+        Ok(What::Published(Published { digest: digest.to_string(), bytes, kernel_version, packages, log_lines: 0 }))
+    }
+
+    async fn upload(&self, product: &Product, log: &mut LogWriter) -> Result<(), AttemptError> {
+        let mut link = self.link.clone();
+        loop {
+            let channel = link.channel().await;
+            let text = format!("uploading {}", crate::sys::probe::human(product.bytes));
+            // The log is a convenience here; the upload is what counts.
+            let _ = log.append(&Line { time_ms: now_ms(), stage: model::stage::Stage::Publish, text });
+            match upload(channel, self.id, &product.archive).await {
+                Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => return Ok(()),
+                Ok(_) => return Err(AttemptError::WrongUpload),
+                Err(status) if passing(&status) => {
+                    tracing::info!(attempt = %self.id, error = status.message(), "the upload starts again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(status) => return Err(AttemptError::Refused { what: "the archive", status }),
+            }
+        }
+    }
+}
+
+/// The worker, kept outside of what a cancellation drops, so that its end can be awaited.
+#[derive(Debug)]
+struct Running(Option<Worker>);
+
+impl Running {
+    async fn next(&mut self) -> Result<Option<Report>, HandleError> {
+        match &mut self.0 {
+            Some(worker) => worker.next().await,
+            None => Ok(None),
+        }
+    }
+
+    async fn end(&mut self) -> Result<String, HandleError> {
+        match self.0.take() {
+            Some(worker) => worker.end().await,
+            None => Ok(String::new()),
+        }
+    }
+}
+
+fn reason(failure: &crate::worker::report::Failure) -> String {
+    let hint = if failure.hint.is_empty() { String::new() } else { format!(" (hint: {})", failure.hint) };
+    format!("{}: {}{hint}", failure.stage, failure.cause)
+}
+
+/// Whether a call that failed may end well when it is made again.
+fn passing(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted | Code::Internal)
+}
+
+async fn fetch(channel: tonic::transport::Channel, attempt: AttemptId) -> Result<Vec<u8>, tonic::Status> {
+    let mut chunks = SessionsClient::new(channel).fetch_plan(reference(attempt)).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?.data);
+    }
+    Ok(bytes)
+}
+
+async fn upload(channel: tonic::transport::Channel, attempt: AttemptId, path: &Path) -> Result<v1::UploadResponse, tonic::Status> {
+    let file = tokio::fs::File::open(path).await.map_err(|error| tonic::Status::failed_precondition(error.to_string()))?;
+    let (sender, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let reading = tokio::spawn(read_chunks(file, attempt, sender));
+    let answer = SessionsClient::new(channel).upload(ReceiverStream::new(outgoing)).await;
+    reading.abort();
+    answer.map(tonic::Response::into_inner)
+}
+
+/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest.
+async fn read_chunks(mut file: tokio::fs::File, attempt: AttemptId, sender: mpsc::Sender<v1::UploadMessage>) {
+    use v1::upload_message::Message;
+    let header = Message::Header(v1::UploadHeader { attempt: Some(reference(attempt)) });
+    let mut next = Some(header);
+    while let Some(message) = next {
+        if sender.send(v1::UploadMessage { message: Some(message) }).await.is_err() {
+            return;
+        }
+        let mut chunk = Vec::with_capacity(proto::CHUNK);
+        next = match (&mut file).take(proto::CHUNK as u64).read_to_end(&mut chunk).await {
+            Ok(1..) => Some(Message::Data(chunk.into())),
+            Ok(0) | Err(_) => None,
+        };
+    }
+}
+
+/// Removes a folder of an attempt. What was just killed may hold on to it for a moment.
+pub async fn clear(folder: PathBuf) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut tries = 0;
+    loop {
+        let target = folder.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            if target.symlink_metadata().is_err() { Ok(()) } else { rootfs::remove::remove_tree(&target) }
+        });
+        match removed.await? {
+            Ok(()) => return Ok(()),
+            Err(error) if tries >= CLEAR_TRIES => return Err(error.into()),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
