@@ -1,1 +1,16 @@
-//! (to be written)
+//! The harness of the system tests: a whole site of real programs in one folder.
+//!
+//! Every test has a coordinator, agents and a CLI of its own, as processes with a folder, a port and keys that
+//! nothing else uses. What went wrong is shown: each program's log is printed when a test fails.
+
+mod cli;
+mod fixture;
+mod process;
+mod site;
+mod wait;
+
+pub use cli::{Cli, Ran};
+pub use fixture::{arch, debian, mirrors};
+pub use process::{Daemon, binary};
+pub use site::{AgentOptions, Site, SiteOptions, join, text};
+pub use wait::eventually;

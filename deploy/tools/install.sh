@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what a purpose needs, by apt, and nothing when it is there already.
+# usage: install.sh build|demo|test
+set -euo pipefail
+
+build=(gcc libc6-dev ca-certificates)
+# What an agent builds Debian images with, and what it calls.
+agent=(mmdebstrap debian-archive-keyring util-linux)
+# What the tests prove things with: other implementations of the formats, and a machine to boot.
+proof=(cpio gzip tar zstd acl attr libcap2-bin openssl qemu-system-x86)
+
+case "${1:-}" in
+    build) wanted=("${build[@]}") ;;
+    demo) wanted=("${build[@]}" "${agent[@]}") ;;
+    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" debootstrap) ;;
+    *) echo "usage: $0 build|demo|test" >&2; exit 2 ;;
+esac
+
+if [ "$(id -u)" != 0 ]; then
+    echo "imgctl: this needs root: image trees hold devices, owners and capabilities" >&2
+    exit 3
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,211 @@
+//! A whole site: coordinator, agents and an admin's CLI.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cli::{Cli, Ran};
+use crate::fixture::{arch, debian, mirrors};
+use crate::process::{Daemon, binary};
+use crate::wait::eventually;
+
+/// How long a program may take to be there.
+const START: Duration = Duration::from_secs(20);
+
+/// What differs from the usual site.
+#[derive(Debug, Clone, Default)]
+pub struct SiteOptions {
+    /// Further lines of `coordinator.toml`.
+    pub config: String,
+    /// The install root, if it is not the site's own folder.
+    pub install_dir: Option<PathBuf>,
+}
+
+/// What differs from the usual agent.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// How it sees the install root: `local` or `none`.
+    pub install: &'static str,
+    /// Its scratch folder, if it is not below its own.
+    pub scratch: Option<PathBuf>,
+    /// Further lines of `agent.toml`.
+    pub config: String,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self { install: "local", scratch: None, config: String::new() }
+    }
+}
+
+/// A site in a folder of its own.
+#[derive(Debug)]
+pub struct Site {
+    // Daemons are dropped, and so ended, before the folder is.
+    agents: Vec<(String, Daemon)>,
+    coordinator: Option<Daemon>,
+    /// The admin's CLI.
+    pub cli: Cli,
+    install_dir: PathBuf,
+    folder: TempDir,
+}
+
+impl Site {
+    /// A coordinator, and no agent yet.
+    pub fn start() -> Self {
+        Self::start_with(SiteOptions::default())
+    }
+
+    /// The same, with something different.
+    pub fn start_with(options: SiteOptions) -> Self {
+        let folder = tempfile::Builder::new().prefix("imgctl-test-").tempdir_in("/var/tmp").expect("a folder");
+        let install_dir = options.install_dir.unwrap_or_else(|| folder.path().join("install"));
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let made = Command::new(binary("imgctl-coordinator"))
+            .args(["init", "--listen", "127.0.0.1:0", "--config", &path("coordinator.toml")])
+            .args(["--state-dir", &path("coordinator"), "--admin-dir", &path("admin")])
+            .args(["--install-dir", &install_dir.display().to_string()])
+            .output()
+            .expect("imgctl-coordinator can be started");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let config = folder.path().join("coordinator.toml");
+        override_keys(&config, &options.config);
+        let cli = Cli { coordinator: String::new(), identity: folder.path().join("admin/identity") };
+        let mut site = Self { agents: Vec::new(), coordinator: None, cli, install_dir, folder };
+        site.start_coordinator();
+        site
+    }
+
+    /// Starts the coordinator, again after it was stopped or killed: on the same port then.
+    pub fn start_coordinator(&mut self) {
+        let mut command = Command::new(binary("imgctl-coordinator"));
+        command.args(["run", "--config"]).arg(self.path("coordinator.toml"));
+        let mut daemon = Daemon::start(command, &self.path("coordinator.log"));
+        let address = eventually("the coordinator to listen", START, || {
+            assert!(daemon.ended().is_none(), "the coordinator ended: {}", daemon.log());
+            daemon.output().lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+        });
+        override_keys(&self.path("coordinator.toml"), &format!("listen = \"{address}\""));
+        self.cli.coordinator = address;
+        self.coordinator = Some(daemon);
+    }
+
+    /// The coordinator's process.
+    pub fn coordinator(&mut self) -> &mut Daemon {
+        self.coordinator.as_mut().expect("it was started")
+    }
+
+    /// Something below the site's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The install root.
+    pub fn install_dir(&self) -> &Path {
+        &self.install_dir
+    }
+
+    /// Joins an agent and starts it; returns when it is connected.
+    pub fn agent(&mut self, name: &str) {
+        self.agent_with(name, AgentOptions::default());
+    }
+
+    /// The same, with something different.
+    pub fn agent_with(&mut self, name: &str, options: AgentOptions) {
+        let token = self.cli.json("agents token");
+        let config = self.agent_config(name, &options);
+        let joined = join(&config, &self.cli.coordinator, text(&token, "token"), text(&token, "ca_fingerprint"));
+        assert_eq!(joined.code, 0, "{}", joined.err);
+        self.start_agent(name);
+    }
+
+    /// Writes an agent's configuration.
+    pub fn agent_config(&self, name: &str, options: &AgentOptions) -> PathBuf {
+        let state = self.path(name);
+        fs::create_dir_all(&state).expect("a folder");
+        let config = self.path(&format!("{name}.toml"));
+        let scratch = options.scratch.clone().unwrap_or_else(|| state.join("scratch"));
+        let lines = format!(
+            "coordinator = {:?}\nname = {name:?}\nstate_dir = {state:?}\nscratch_dir = {scratch:?}\ninstall_dir = {:?}\ninstall = {:?}\n{}",
+            self.cli.coordinator, self.install_dir, options.install, options.config
+        );
+        fs::write(&config, lines).expect("a file");
+        config
+    }
+
+    /// Starts an agent that has joined; returns when it is connected.
+    pub fn start_agent(&mut self, name: &str) {
+        let mut command = Command::new(binary("imgctl-agent"));
+        command.args(["run", "--config"]).arg(self.path(&format!("{name}.toml")));
+        let daemon = Daemon::start(command, &self.path(&format!("{name}.log")));
+        self.agents.retain(|(known, _)| known != name);
+        self.agents.push((name.to_owned(), daemon));
+        let cli = self.cli.clone();
+        eventually("the agent to connect", START, || {
+            let agents = cli.json("agents list");
+            let found = agents.as_array()?.iter().find(|agent| text(agent, "name") == name)?.clone();
+            (text(&found, "state") == "connected").then_some(())
+        });
+    }
+
+    /// An agent's process.
+    pub fn agent_daemon(&mut self, name: &str) -> &mut Daemon {
+        &mut self.agents.iter_mut().find(|(known, _)| known == name).expect("it was started").1
+    }
+
+    /// Writes a file below the install root; returns its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.install_dir.join(name);
+        fs::create_dir_all(path.parent().expect("it is below the root")).expect("a folder");
+        fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// Defines an osimage of the machine's own Debian with these packages and further attributes.
+    pub fn osimage(&self, name: &str, packages: &str, attributes: &[String]) {
+        let list = self.write(&format!("lists/{name}.pkglist"), packages);
+        let (_, version) = debian();
+        let pkgdir = format!("pkgdir={}", mirrors());
+        let mut args = vec!["osimage".to_owned(), "create".into(), name.into(), "provmethod=netboot".into()];
+        args.extend([format!("osvers=debian{version}"), format!("osarch={}", arch()), format!("profile={name}")]);
+        args.extend([pkgdir, format!("pkglist={}", list.display())]);
+        args.extend(attributes.iter().cloned());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.cli.run_args(&args, b"").succeeded();
+    }
+
+    /// The rootimgdir that such an osimage has by default.
+    pub fn rootimgdir(&self, name: &str) -> PathBuf {
+        let (_, version) = debian();
+        self.install_dir.join("netboot").join(format!("debian{version}")).join(arch()).join(name)
+    }
+}
+
+/// Runs `imgctl-agent join`.
+pub fn join(config: &Path, coordinator: &str, token: &str, fingerprint: &str) -> Ran {
+    let output = Command::new(binary("imgctl-agent"))
+        .args(["join", "--coordinator", coordinator, "--token", token, "--ca-fingerprint", fingerprint, "--config"])
+        .arg(config)
+        .output()
+        .expect("imgctl-agent can be started");
+    let read = |bytes| String::from_utf8(bytes).expect("imgctl-agent writes UTF-8");
+    Ran { code: output.status.code().unwrap_or(-1), out: read(output.stdout), err: read(output.stderr) }
+}
+
+/// A field of a document that must be there and be text.
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {value}"))
+}
+
+fn override_keys(path: &Path, lines: &str) {
+    let old = fs::read_to_string(path).expect("the configuration is there");
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let new: Vec<String> = lines.lines().map(key).collect();
+    let kept = old.lines().filter(|line| !new.contains(&key(line)));
+    let whole: Vec<&str> = lines.lines().chain(kept).collect();
+    fs::write(path, whole.join("\n")).expect("the configuration can be written");
+}
