@@ -145,6 +145,55 @@ fn gnu_cpio_unpacks_the_same_tree() {
     );
 }
 
+/// busybox and the kernel are stricter than GNU cpio, which makes do with content anywhere.
+#[test]
+fn of_several_names_the_last_has_the_content_and_no_two_files_share_a_number() {
+    let scratch = Scratch::new("packlinks");
+    let (tree, out) = (scratch.join("tree"), scratch.join("out"));
+    plant(&tree);
+    fs::remove_file(tree.join("sparse")).unwrap();
+    pack(&tree, &out, &recipe()).unwrap();
+    let plain = run(Command::new("gzip").arg("-dc").arg(&out));
+    let mut reader = CpioReader::new(&plain[..]);
+    let mut in_order = Vec::new();
+    while let Some(member) = reader.next_member().unwrap() {
+        in_order.push(member);
+    }
+    let names = [&b"another"[..], b"usr/bin/third", b"usr/lib/linked"];
+    let (linked, others): (Vec<_>, Vec<_>) = in_order
+        .iter()
+        .partition(|member| names.contains(&&member.name[..]));
+    assert_eq!(
+        linked
+            .iter()
+            .map(|member| &member.name[..])
+            .collect::<Vec<_>>(),
+        names
+    );
+    assert_eq!(
+        linked.iter().map(|member| member.size).collect::<Vec<_>>(),
+        [0, 0, 21]
+    );
+    assert!(
+        linked
+            .iter()
+            .all(|member| member.nlink == 3 && member.inode == linked[0].inode)
+    );
+    let single: Vec<_> = others
+        .iter()
+        .filter(|member| member.nlink == 1 || member.kind == Kind::Dir)
+        .collect();
+    for (number, member) in single.iter().enumerate() {
+        assert!(
+            single[..number]
+                .iter()
+                .all(|other| other.inode != member.inode),
+            "{member:?}"
+        );
+        assert!(member.inode != linked[0].inode, "{member:?}");
+    }
+}
+
 #[test]
 fn the_archive_depends_on_tree_and_recipe_only() {
     let scratch = Scratch::new("packsame");
