@@ -22,6 +22,9 @@ const TOOLS: [(&str, &[&str]); 7] = [
     ("unshare", &["--version"]),
 ];
 
+/// Folders of which an install root has at least one.
+const OF_INSTALL_ROOTS: [&str; 4] = [".imgctl", "netboot", "custom", "postscripts"];
+
 /// What does not change while the agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -133,8 +136,8 @@ pub fn install(config: &Config) -> Install {
 fn seen(kind: Option<&str>, folder: &Path) -> Install {
     match kind {
         Some(kind) if kind.starts_with("nfs") => Install::Nfs,
-        // A bare folder of that name is no install root: the coordinator keeps its own files below this one.
-        _ if folder.join(".imgctl").is_dir() => Install::Local,
+        // A bare folder of that name is no install root: xCAT and the coordinator keep theirs below these.
+        _ if OF_INSTALL_ROOTS.iter().any(|name| folder.join(name).is_dir()) => Install::Local,
         _ => Install::None,
     }
 }

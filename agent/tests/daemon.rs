@@ -1,0 +1,109 @@
+//! The daemon against a scripted coordinator: what is said, in which order, across breaks and at its end.
+//! Needs root; the attempts that must last use mmdebstrap and the machine's own mirror.
+
+mod peer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use model::id::AttemptId;
+use peer::{Heard, Peer, Script};
+use proto::v1::event::Event as Wire;
+use tokio_util::sync::CancellationToken;
+
+/// Fails in `prepare`, at once.
+const UNREADABLE: &str = r#"{"version": 99}"#;
+
+fn lasting() -> String {
+    let output = std::process::Command::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mirror = text.lines().find(|line| line.ends_with(" bookworm main")).unwrap().split(' ').next().unwrap().to_owned();
+    serde_json::json!({
+        "version": 1, "osimage": "lasting", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
+        "profile": "test", "provmethod": "netboot", "rootimgdir": "/nowhere/a", "install_dir": "/nowhere",
+        "packages": {"kind": "apt", "suite": "bookworm"},
+        "repositories": [{"url": mirror, "suite": "bookworm", "components": ["main"], "trust": {"kind": "distribution"}, "source": "pkgdir"}],
+        "other_repositories": [], "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "newest"},
+        "drivers": [], "postinstall": [], "interfaces": {"boot": null, "others": []}, "script_environment": {},
+        "needs_install": [], "attributes": [], "warnings": [],
+    })
+    .to_string()
+}
+
+fn attempt() -> AttemptId {
+    agent::journal::parse_attempt("7.2").unwrap()
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_when_the_session_breaks() {
+    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), break_after_assign: true, break_first_log: true }).await;
+    let agent = peer.agent(CancellationToken::new());
+    let Heard::Hello(first) = peer.next().await else { panic!("hello comes first") };
+    assert!(first.running.is_empty() && first.lost.is_empty());
+    assert_eq!(first.facts.unwrap().arch, "x86_64");
+    let Heard::Hello(second) = peer.next().await else { panic!("the agent comes back") };
+    assert_eq!(second.running, [agent::event::reference(attempt())]);
+    assert_eq!(second.instance, first.instance);
+    let events = peer.events_to_the_last().await;
+    assert_eq!(events.iter().map(|event| event.number).collect::<Vec<_>>(), [1, 2, 3]);
+    let Some(Wire::Failed(failure)) = &events[2].event else { panic!("{:?}", events[2]) };
+    assert!(failure.cause.contains("can't be read"), "{}", failure.cause);
+    let log = peer.log();
+    assert!(log.iter().any(|line| line.contains("prepare failed")), "{log:?}");
+    agent.abort();
+}
+
+#[tokio::test]
+async fn a_dropped_attempt_leaves_nothing() {
+    let mut peer = Peer::start(Script { plan: lasting(), ..Script::default() }).await;
+    let agent = peer.agent(CancellationToken::new());
+    peer.until_stage("packages").await;
+    assert!(!is_empty(&peer.config.scratch()));
+    peer.drop_attempt().await;
+    let asked = std::time::Instant::now();
+    let events = peer.events_to_the_last().await;
+    assert!(matches!(events.last().unwrap().event, Some(Wire::Dropped(_))));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(is_empty(&peer.config.scratch()));
+    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool())).await;
+    agent.abort();
+}
+
+#[tokio::test]
+async fn a_stopped_agent_says_that_its_attempt_is_lost() {
+    let mut peer = Peer::start(Script { plan: lasting(), ..Script::default() }).await;
+    let shutdown = CancellationToken::new();
+    let agent = peer.agent(shutdown.clone());
+    peer.until_stage("packages").await;
+    let asked = std::time::Instant::now();
+    shutdown.cancel();
+    let events = peer.events_to_the_last().await;
+    let Some(Wire::Lost(lost)) = &events.last().unwrap().event else { panic!("{events:?}") };
+    assert_eq!(lost.reason, "the agent was stopped");
+    agent.await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(is_empty(&peer.config.scratch()) && is_empty(&peer.config.journal()));
+}
+
+#[tokio::test]
+async fn after_a_crash_the_attempt_is_reported_lost_and_cleared_away() {
+    let mut peer = Peer::start(Script { plan: lasting(), ..Script::default() }).await;
+    let crashed = peer.agent(CancellationToken::new());
+    peer.until_stage("packages").await;
+    crashed.abort();
+    assert!(crashed.await.unwrap_err().is_cancelled());
+    let agent = peer.agent(CancellationToken::new());
+    let hello = peer.next_hello().await;
+    assert!(hello.running.is_empty());
+    assert_eq!(hello.lost, [agent::event::reference(attempt())]);
+    assert!(is_empty(&peer.config.scratch()));
+    peer.settled(|config| is_empty(&config.journal())).await;
+    agent.abort();
+}
