@@ -35,7 +35,7 @@ pub enum Part {
 
 /// Where a build stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "name", rename_all = "lowercase")]
 pub enum BuildState {
     /// Waits for an agent, or for the rootimgdir.
     Queued,
@@ -285,7 +285,6 @@ pub struct Build {
     /// sha256 of the plan, which lies in a file of that name; none for packimage alone.
     pub plan: Option<String>,
     /// Where it stands.
-    #[serde(flatten)]
     pub state: BuildState,
     /// Every attempt so far.
     pub attempts: Vec<AttemptRecord>,

@@ -183,6 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_finds_the_image_at_every_moment() {
+        let (_site, dir) = site();
+        fill(&dir, 1, &["kernel", "rootimg.cpio.gz"]);
+        fill(&dir, 2, &["kernel", "rootimg.cpio.gz"]);
+        switch(&dir, number(1)).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert!(read(&dir, "rootimg.cpio.gz").is_some() && read(&dir, "kernel").is_some());
+                }
+            });
+            for round in 0..1000 {
+                switch(&dir, number(1 + round % 2)).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            reader.join().expect("served at every moment");
+        });
+    }
+
+    #[test]
     fn a_real_file_in_the_way_stops_the_switch_before_anything_changes() {
         let (_site, dir) = site();
         fill(&dir, 1, &["kernel", "rootimg.cpio.gz"]);

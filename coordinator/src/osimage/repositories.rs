@@ -52,11 +52,15 @@ pub(super) fn read(target: &Target<'_>, notes: &mut Notes) -> Repositories {
     found
 }
 
-/// The suite to bootstrap: that of the first repository, else the release's own name.
+/// The suite to bootstrap: the release's own name where a repository has it, wherever that stands; else that of the
+/// first repository.
 fn base_suite(target: &Target<'_>, repositories: &[Repository], notes: &mut Notes) -> String {
     let Some(release) = target.release.as_ref().filter(|release| release.system() == System::Apt) else {
         return String::new();
     };
+    if let Some(base) = repositories.iter().find(|repository| Some(repository.suite.as_str()) == release.codename()) {
+        return base.suite.clone();
+    }
     let first = repositories.first().map(|base| base.suite.as_str()).filter(|suite| !suite.ends_with('/'));
     match (first, release.codename()) {
         (Some(suite), Some(codename)) if suite != codename && !["stable", "oldstable", "testing"].contains(&suite) => {

@@ -97,3 +97,31 @@ fn packing_another_generation_than_the_received_one_is_refused() {
     let refusal = received.on(BuildEvent::Packing { generation: Generation::FIRST.next() });
     assert_eq!(refusal, Err(Refusal::OutOfOrder { state: "received", event: "packing" }));
 }
+
+#[test]
+fn a_build_in_every_state_is_read_back_as_it_was_written() {
+    for state in states() {
+        let build = Build {
+            id: BuildId::FIRST,
+            osimage: "compute".parse().unwrap(),
+            revision: 1,
+            arch: Arch::Ppc64le,
+            needs: Needs::default(),
+            rootimgdir: "/install/x".into(),
+            part: Part::Both,
+            pack: PackWish::default(),
+            submitted_by: "root".parse().unwrap(),
+            submitted_ms: 1,
+            ended_ms: 2,
+            priority: 0,
+            plan: None,
+            state,
+            attempts: Vec::new(),
+            generation: Some(Generation::FIRST),
+            artefacts: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let json = serde_json::to_string(&build).unwrap();
+        assert_eq!(serde_json::from_str::<Build>(&json).unwrap(), build, "{json}");
+    }
+}
