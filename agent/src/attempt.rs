@@ -89,10 +89,10 @@ impl Attempt {
     /// Carries it out. The last event is told unless the attempt was cancelled; nothing of its tree is left then.
     pub async fn run(self) {
         let cancel = self.cancel.clone();
-        if let Some(last) = self.carry_out().await {
-            if !cancel.is_cancelled() {
-                self.happened(last).await;
-            }
+        if let Some(last) = self.carry_out().await
+            && !cancel.is_cancelled()
+        {
+            self.happened(last).await;
         }
         if let Err(error) = clear(self.scratch()).await {
             tracing::warn!(attempt = %self.id, "{}", chain(&*error));
@@ -164,9 +164,13 @@ impl Attempt {
         let words = worker.end().await?;
         match last {
             Some(Report::Finished(product)) => self.publish(&order, product, log).await,
-            Some(Report::Failed(failure)) if failure.blame == Blame::Node => Ok(What::Lost { reason: reason(&failure) }),
+            Some(Report::Failed(failure)) if failure.blame == Blame::Node => {
+                Ok(What::Lost { reason: reason(&failure) })
+            }
             Some(Report::Failed(failure)) => Ok(What::Failed(failure)),
-            _ => Ok(What::Lost { reason: format!("the worker ended without a result: {words}").trim_end_matches(": ").to_owned() }),
+            _ => Ok(What::Lost {
+                reason: format!("the worker ended without a result: {words}").trim_end_matches(": ").to_owned(),
+            }),
         }
     }
 
@@ -212,8 +216,12 @@ impl Attempt {
         let root = self.config.install_dir.clone();
         let staging = root.join(self.staging.trim_start_matches('/'));
         match install(&self.config) {
-            Install::Local | Install::Nfs if !self.staging.is_empty() && staging.is_dir() => (Some(root), staging.join(name)),
-            Install::Local | Install::Nfs if self.config.install != Install::Auto => (Some(root), self.spool().join(name)),
+            Install::Local | Install::Nfs if !self.staging.is_empty() && staging.is_dir() => {
+                (Some(root), staging.join(name))
+            }
+            Install::Local | Install::Nfs if self.config.install != Install::Auto => {
+                (Some(root), self.spool().join(name))
+            }
             Install::Local | Install::Nfs | Install::Auto | Install::None => (None, self.spool().join(name)),
         }
     }
@@ -252,7 +260,9 @@ impl Attempt {
             // The log is a convenience here; the upload is what counts.
             let _ = log.append(&Line { time_ms: now_ms(), stage: model::stage::Stage::Publish, text });
             match upload(channel, self.id, &product.archive).await {
-                Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => return Ok(()),
+                Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => {
+                    return Ok(());
+                }
                 Ok(_) => return Err(AttemptError::WrongUpload),
                 Err(status) if passing(&status) => {
                     tracing::info!(attempt = %self.id, error = status.message(), "the upload starts again");
@@ -292,7 +302,10 @@ fn reason(failure: &crate::worker::report::Failure) -> String {
 /// Whether a call that failed may end well when it is made again.
 fn passing(status: &tonic::Status) -> bool {
     use tonic::Code;
-    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted | Code::Internal)
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted | Code::Internal
+    )
 }
 
 async fn fetch(channel: tonic::transport::Channel, attempt: AttemptId) -> Result<Vec<u8>, tonic::Status> {
@@ -304,8 +317,13 @@ async fn fetch(channel: tonic::transport::Channel, attempt: AttemptId) -> Result
     Ok(bytes)
 }
 
-async fn upload(channel: tonic::transport::Channel, attempt: AttemptId, path: &Path) -> Result<v1::UploadResponse, tonic::Status> {
-    let file = tokio::fs::File::open(path).await.map_err(|error| tonic::Status::failed_precondition(error.to_string()))?;
+async fn upload(
+    channel: tonic::transport::Channel,
+    attempt: AttemptId,
+    path: &Path,
+) -> Result<v1::UploadResponse, tonic::Status> {
+    let file =
+        tokio::fs::File::open(path).await.map_err(|error| tonic::Status::failed_precondition(error.to_string()))?;
     let (sender, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
     let reading = tokio::spawn(read_chunks(file, attempt, sender));
     let answer = SessionsClient::new(channel).upload(ReceiverStream::new(outgoing)).await;

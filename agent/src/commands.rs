@@ -21,7 +21,8 @@ pub fn run(config: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&chain(&error), 2),
     };
-    let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| runtime.block_on(until_stopped(config)));
+    let ended =
+        Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| runtime.block_on(until_stopped(config)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error), 1),

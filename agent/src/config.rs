@@ -155,14 +155,22 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        let host = self.coordinator.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let host =
+            self.coordinator.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if host.is_none() {
             return Err(format!("coordinator `{}` is not HOST:PORT", self.coordinator));
         }
         if self.slots == 0 {
             return Err("slots is 0; an agent that takes no builds need not run".to_owned());
         }
-        let folders = [self.state_dir.clone(), self.identity(), self.journal(), self.spool(), self.scratch(), self.install_dir.clone()];
+        let folders = [
+            self.state_dir.clone(),
+            self.identity(),
+            self.journal(),
+            self.spool(),
+            self.scratch(),
+            self.install_dir.clone(),
+        ];
         match folders.iter().find(|folder| !folder.is_absolute()) {
             Some(folder) => Err(format!("`{}` is not an absolute path", folder.display())),
             None => Ok(()),
@@ -210,7 +218,8 @@ mod tests {
         let config = load("coordinator = \"mn:7443\"\n").unwrap();
         assert_eq!(config, Config::new("mn:7443", "/var/lib/imgctl-agent"));
         assert_eq!(config.scratch(), Path::new("/var/lib/imgctl-agent/scratch"));
-        let config = load("coordinator = \"mn:7443\"\nstate_dir = \"/s\"\nscratch = \"/fast\"\ninstall = \"nfs\"\n").unwrap();
+        let config =
+            load("coordinator = \"mn:7443\"\nstate_dir = \"/s\"\nscratch = \"/fast\"\ninstall = \"nfs\"\n").unwrap();
         assert_eq!((config.scratch(), config.spool()), ("/fast".into(), "/s/spool".into()));
     }
 

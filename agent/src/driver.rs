@@ -109,7 +109,8 @@ impl Driver {
         let hands = over.into_iter().map(|entry| (entry.attempt, Hand::at_rest(entry))).collect();
         let lost = lost.into_iter().map(|entry| entry.attempt).collect();
         let (out, tasks) = (None, JoinSet::new());
-        let driver = Self { config, facts, journal, instance, hands, lost, out, link, inbox, tell: tell.clone(), tasks };
+        let driver =
+            Self { config, facts, journal, instance, hands, lost, out, link, inbox, tell: tell.clone(), tasks };
         Ok((driver, tell))
     }
 
@@ -214,7 +215,9 @@ impl Driver {
         self.write(&hand.entry).await?;
         self.hands.insert(id, hand);
         if !running {
-            return self.happened(id, What::Lost { reason: format!("all {} slots of the agent are taken", self.config.slots) }).await;
+            return self
+                .happened(id, What::Lost { reason: format!("all {} slots of the agent are taken", self.config.slots) })
+                .await;
         }
         tracing::info!(attempt = %id, osimage = assign.osimage, "attempt assigned");
         let attempt = Attempt {

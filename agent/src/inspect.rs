@@ -59,7 +59,8 @@ impl Facts {
             package_systems: package_systems(&tools),
             tools,
             memory_bytes: memory.totalram as u64 * u64::from(memory.mem_unit),
-            cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -31,7 +31,9 @@ pub enum JoinError {
         reason: String,
     },
     /// The coordinator is not the one that the fingerprint names.
-    #[error("the coordinator at {0} does not have the CA of that fingerprint; compare --ca-fingerprint with what came with the token")]
+    #[error(
+        "the coordinator at {0} does not have the CA of that fingerprint; compare --ca-fingerprint with what came with the token"
+    )]
     WrongCoordinator(String),
     /// The coordinator said no.
     #[error("the coordinator refused: {0}")]
@@ -68,7 +70,8 @@ pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
         agent: name.clone(),
         signing_request_pem: key.signing_request_pem.clone(),
     };
-    let answer = EnrolmentClient::new(channel).join(request).await.map_err(|status| refused(&args.coordinator, &status))?;
+    let answer =
+        EnrolmentClient::new(channel).join(request).await.map_err(|status| refused(&args.coordinator, &status))?;
     let answer = answer.into_inner();
     let identity = Identity::new(answer.certificate_pem, key.key_pem, answer.ca_pem);
     identity.store(&folder).map_err(JoinError::Identity)?;

@@ -88,9 +88,13 @@ impl Journal {
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(error)? {
             let path = file.map_err(error)?.path();
-            let Some(attempt) = path.file_stem().and_then(|stem| parse_attempt(&stem.to_string_lossy())) else { continue };
+            let Some(attempt) = path.file_stem().and_then(|stem| parse_attempt(&stem.to_string_lossy())) else {
+                continue;
+            };
             let read = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
-            entries.push(read.filter(|entry| entry.attempt == attempt).unwrap_or_else(|| Entry::new(attempt, String::new())));
+            entries.push(
+                read.filter(|entry| entry.attempt == attempt).unwrap_or_else(|| Entry::new(attempt, String::new())),
+            );
         }
         Ok(entries)
     }
@@ -114,7 +118,9 @@ impl Journal {
     pub fn remove(&self, attempt: AttemptId) -> Result<(), JournalError> {
         let path = self.path(attempt);
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JournalError { doing: "clear", path, source }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError { doing: "clear", path, source })
+            }
             _ => Ok(()),
         }
     }

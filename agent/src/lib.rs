@@ -69,7 +69,9 @@ pub enum AgentError {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), AgentError> {
     proto::tls::Identity::load(&config.identity()).map_err(AgentError::Identity)?;
     let _lock = take(&config)?;
-    let facts = tokio::task::spawn_blocking(Facts::gather).await.map_err(|error| AgentError::Runtime(io::Error::other(error)))?;
+    let facts = tokio::task::spawn_blocking(Facts::gather)
+        .await
+        .map_err(|error| AgentError::Runtime(io::Error::other(error)))?;
     let (config, facts) = (Arc::new(config), Arc::new(facts));
     let (sender, link) = Link::new();
     let journal = Journal::open(&config.journal())?;

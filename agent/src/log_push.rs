@@ -60,7 +60,11 @@ impl LogPush {
         }
     }
 
-    async fn push(&mut self, channel: Channel, cursor: &mut Cursor) -> Result<Ended, Box<dyn std::error::Error + Send + Sync>> {
+    async fn push(
+        &mut self,
+        channel: Channel,
+        cursor: &mut Cursor,
+    ) -> Result<Ended, Box<dyn std::error::Error + Send + Sync>> {
         let mut reader = LogReader::open(&self.path).await?;
         reader.seek(*cursor).await?;
         let (sender, outgoing) = mpsc::channel(IN_FLIGHT);
@@ -106,4 +110,3 @@ impl LogPush {
         Ok(None)
     }
 }
-

@@ -57,7 +57,9 @@ pub enum SessionError {
 impl From<Status> for SessionError {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => Self::Refused(status.message().to_owned()),
+            Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => {
+                Self::Refused(status.message().to_owned())
+            }
             _ => Self::Broken(status.message().to_owned()),
         }
     }
@@ -93,7 +95,11 @@ impl Session {
             }
             let text = chain(&error);
             // The same trouble is told once, however long it lasts.
-            if text == said { tracing::debug!("{text}") } else { tracing::warn!("{text}") }
+            if text == said {
+                tracing::debug!("{text}")
+            } else {
+                tracing::warn!("{text}")
+            }
             said = text;
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -117,7 +123,8 @@ impl Session {
             let welcome = welcome(incoming.next().await)?;
             Ok::<_, SessionError>((incoming, welcome))
         };
-        let (incoming, welcome) = tokio::time::timeout(WELCOME_LIMIT, open).await.map_err(|_| SessionError::Silent)??;
+        let (incoming, welcome) =
+            tokio::time::timeout(WELCOME_LIMIT, open).await.map_err(|_| SessionError::Silent)??;
         *stood = true;
         tracing::info!(coordinator = self.config.coordinator, "connected");
         tell_skew(welcome.time_ms);
@@ -168,7 +175,10 @@ fn welcome(first: Option<Result<v1::CoordinatorMessage, Status>>) -> Result<v1::
 fn tell_skew(theirs_ms: i64) {
     let skew = crate::worker::report::now_ms().saturating_sub(theirs_ms);
     if theirs_ms != 0 && skew.abs() > CLOCK_LIMIT_MS {
-        tracing::warn!("this node's clock differs from the coordinator's by {} s; certificates depend on both", skew / 1000);
+        tracing::warn!(
+            "this node's clock differs from the coordinator's by {} s; certificates depend on both",
+            skew / 1000
+        );
     }
 }
 

@@ -1,6 +1,12 @@
 //! The daemon against a scripted coordinator: what is said, in which order, across breaks and at its end.
 //! Needs root; the attempts that must last use mmdebstrap and the machine's own mirror.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and tells whoever runs it by hand"
+)]
+
 mod peer;
 
 use std::path::Path;
@@ -20,7 +26,8 @@ fn lasting() -> String {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let mirror = text.lines().find(|line| line.ends_with(" bookworm main")).unwrap().split(' ').next().unwrap().to_owned();
+    let mirror =
+        text.lines().find(|line| line.ends_with(" bookworm main")).unwrap().split(' ').next().unwrap().to_owned();
     serde_json::json!({
         "version": 1, "osimage": "lasting", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
         "profile": "test", "provmethod": "netboot", "rootimgdir": "/nowhere/a", "install_dir": "/nowhere",
@@ -43,7 +50,8 @@ fn is_empty(folder: &Path) -> bool {
 
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_when_the_session_breaks() {
-    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), break_after_assign: true, break_first_log: true }).await;
+    let mut peer =
+        Peer::start(Script { plan: UNREADABLE.to_owned(), break_after_assign: true, break_first_log: true }).await;
     let agent = peer.agent(CancellationToken::new());
     let Heard::Hello(first) = peer.next().await else { panic!("hello comes first") };
     assert!(first.running.is_empty() && first.lost.is_empty());

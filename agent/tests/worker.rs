@@ -1,6 +1,12 @@
 //! The worker by itself, with real tools and the machine's own Debian mirror: what stands in `out` afterwards, and
 //! what a failure says. Needs root, mmdebstrap and the mirror.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and tells whoever runs it by hand"
+)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -48,7 +54,11 @@ fn mirror() -> String {
 }
 
 fn items(names: &[&str]) -> serde_json::Value {
-    let items: Vec<_> = names.iter().enumerate().map(|(i, name)| json!({"name": name, "at": format!("test.pkglist:{}", i + 1)})).collect();
+    let items: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| json!({"name": name, "at": format!("test.pkglist:{}", i + 1)}))
+        .collect();
     json!(items)
 }
 
@@ -150,11 +160,17 @@ fn print_times(run: &Run) {
 #[tokio::test]
 async fn a_debian_image_is_built_whole() {
     let install = tempfile::tempdir().unwrap();
-    let mut plan = plan(json!([pass(&[], &PACKAGES, &[]), pass(&[], &["nano", "tree"], &["tree", "never-there"])]), install.path());
+    let mut plan = plan(
+        json!([pass(&[], &PACKAGES, &[]), pass(&[], &["nano", "tree"], &["tree", "never-there"])]),
+        install.path(),
+    );
     let script = "#!/bin/sh\nset -e\necho \"args $*\"\necho \"kernel $IMG_KERNELVERSION $(chroot $1 uname -r)\"\n\
         test -d \"$1/etc\"; test \"$1\" = \"$IMG_ROOTIMGDIR\"; pwd; ls\n! touch $(dirname $1)/../sibling/x 2>/dev/null\n\
         test -f $(dirname $1)/../sibling/there\necho marked > $1/etc/marked\nmount -t tmpfs t $1/mnt\n";
-    plan.postinstall = serde_json::from_value(json!([{"path": "/srv/post.sh", "args": ["one", "two words"], "content": {"text": script}}])).unwrap();
+    plan.postinstall = serde_json::from_value(
+        json!([{"path": "/srv/post.sh", "args": ["one", "two words"], "content": {"text": script}}]),
+    )
+    .unwrap();
     fs::create_dir_all(install.path().join("netboot/debian12/x86_64/sibling")).unwrap();
     fs::write(install.path().join("netboot/debian12/x86_64/sibling/there"), "").unwrap();
     let run = run(&plan, Some(install.path().to_owned())).await;
@@ -183,8 +199,20 @@ async fn a_debian_image_is_built_whole() {
         assert!(!root.join(absent).exists(), "{absent}");
     }
     assert!(root.join("usr/bin/nano").exists());
-    assert_eq!(fs::read_dir(root.join("var/cache/apt/archives")).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count(), 0);
-    assert!(log.contains(&format!("args {0}/netboot/debian12/x86_64/test/rootimg debian12 x86_64 test one two words", install.path().display())), "{log}");
+    assert_eq!(
+        fs::read_dir(root.join("var/cache/apt/archives"))
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().is_file())
+            .count(),
+        0
+    );
+    assert!(
+        log.contains(&format!(
+            "args {0}/netboot/debian12/x86_64/test/rootimg debian12 x86_64 test one two words",
+            install.path().display()
+        )),
+        "{log}"
+    );
     assert!(log.contains(&format!("kernel {0} {0}", product.kernel_version)));
     assert!(log.contains("left out: tg3"));
 
@@ -200,7 +228,10 @@ async fn a_debian_image_is_built_whole() {
 
 #[tokio::test]
 async fn every_missing_package_is_named_with_its_line() {
-    let plan = plan(json!([pass(&[], &["nano", "no-such-package-x", "no-such-package-y"], &[])]), Path::new("/nowhere-install"));
+    let plan = plan(
+        json!([pass(&[], &["nano", "no-such-package-x", "no-such-package-y"], &[])]),
+        Path::new("/nowhere-install"),
+    );
     let run = run(&plan, None).await;
     print_times(&run);
     let failure = run.failure();
@@ -239,8 +270,14 @@ async fn a_killed_worker_leaves_neither_process_nor_mount() {
     assert!(before.elapsed().as_secs() < 3);
     let name = scratch.path().to_string_lossy().into_owned();
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&name));
-    let holds = |pid: &str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&name));
-    let left: Vec<_> = fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().into_string().ok()).filter(|pid| holds(pid)).collect();
+    let holds = |pid: &str| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&name))
+    };
+    let left: Vec<_> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|e| e.unwrap().file_name().into_string().ok())
+        .filter(|pid| holds(pid))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     rootfs::remove::remove_tree(&file("out")).unwrap();
 }

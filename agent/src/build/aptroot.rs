@@ -52,7 +52,10 @@ fn keyring(context: &Context<'_>, index: usize, repository: &Repository) -> Resu
                 let packages: Vec<_> = known.iter().map(|(_, package)| *package).collect();
                 StageError::node(
                     format!("this node has no key to check {} with", repository.source),
-                    format!("install {} on the node, or give the repository a key file of its own", packages.join(" or ")),
+                    format!(
+                        "install {} on the node, or give the repository a key file of its own",
+                        packages.join(" or ")
+                    ),
                 )
             })
         }
@@ -112,14 +115,20 @@ impl<'a> AptRoot<'a> {
             return Ok(());
         }
         let there = installed(self.context)?;
-        let (gone, absent): (Vec<_>, Vec<_>) = names(items)?.into_iter().partition(|name| there.iter().any(|package| package.name == *name));
+        let (gone, absent): (Vec<_>, Vec<_>) =
+            names(items)?.into_iter().partition(|name| there.iter().any(|package| package.name == *name));
         for name in absent {
             self.log.say(format!("`{name}` is not installed, so there is nothing to remove"));
         }
         if gone.is_empty() { Ok(()) } else { self.get(&apt::remove_args(&gone), environment, items) }
     }
 
-    fn get(&self, args: &[&str], environment: &BTreeMap<String, String>, items: &[PackageItem]) -> Result<(), StageError> {
+    fn get(
+        &self,
+        args: &[&str],
+        environment: &BTreeMap<String, String>,
+        items: &[PackageItem],
+    ) -> Result<(), StageError> {
         let cmd = Cmd::new("apt-get").args(args).envs(&self.context.package_environment(environment));
         let cmd = cmd.env("APT_CONFIG", &self.config);
         self.log.run(&cmd).map(|_| ()).map_err(|error| explained(error, items))

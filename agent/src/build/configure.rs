@@ -114,7 +114,8 @@ fn host_keys(place: Place<'_>, log: &StageLog<'_>) -> Result<(), StageError> {
     if place.has("usr/sbin/sshd") && place.has("usr/bin/ssh-keygen") {
         let unit = "etc/systemd/system/imgctl-ssh-keys.service";
         place.write(unit, KEYGEN_UNIT, 0o644)?;
-        place.link("../imgctl-ssh-keys.service", "etc/systemd/system/multi-user.target.wants/imgctl-ssh-keys.service")?;
+        place
+            .link("../imgctl-ssh-keys.service", "etc/systemd/system/multi-user.target.wants/imgctl-ssh-keys.service")?;
     }
     Ok(())
 }
@@ -125,7 +126,11 @@ fn dot_files(root: &Path) -> Result<(), StageError> {
     for entry in entries.flatten() {
         let (from, to) = (entry.path(), home.join(entry.file_name()));
         let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if plain && entry.file_name().to_string_lossy().starts_with('.') && to.symlink_metadata().is_err() && home.is_dir() {
+        if plain
+            && entry.file_name().to_string_lossy().starts_with('.')
+            && to.symlink_metadata().is_err()
+            && home.is_dir()
+        {
             fs::copy(&from, &to).map_err(StageError::file("copy", &from))?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", &to))?;
         }

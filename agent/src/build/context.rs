@@ -52,7 +52,8 @@ impl<'a> Context<'a> {
     pub fn package_environment(&self, pass: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let fixed = [("DEBIAN_FRONTEND", "noninteractive"), ("DEBCONF_NONINTERACTIVE_SEEN", "true"), ("INITRD", "No")];
         // INITRD=No: or the kernel's own hooks would make an initrd that nobody uses, twice.
-        let mut all: BTreeMap<_, _> = fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut all: BTreeMap<_, _> =
+            fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         all.extend(self.plan.environment.clone());
         all.extend(pass.clone());
         all

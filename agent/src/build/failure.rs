@@ -78,7 +78,10 @@ impl From<ProbeError> for StageError {
 
 impl From<BadName> for StageError {
     fn from(error: BadName) -> Self {
-        Self::build(error.to_string(), "write one package name a line; options of the package manager can't stand in a list")
+        Self::build(
+            error.to_string(),
+            "write one package name a line; options of the package manager can't stand in a list",
+        )
     }
 }
 

@@ -20,8 +20,15 @@ use crate::worker::report::StageLog;
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// Name, major, minor of what every program may expect.
-const NODES: [(&str, u32, u32); 7] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0), ("console", 5, 1)];
+const NODES: [(&str, u32, u32); 7] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+    ("console", 5, 1),
+];
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -70,7 +77,12 @@ impl<'a> Inside<'a> {
         }
         self.mounts.special("proc", &self.root.join("proc"), quiet, None)?;
         self.mounts.special("sysfs", &self.root.join("sys"), quiet | MountFlags::RDONLY, None)?;
-        self.mounts.special("tmpfs", &self.root.join("run"), MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))?;
+        self.mounts.special(
+            "tmpfs",
+            &self.root.join("run"),
+            MountFlags::NOSUID | MountFlags::NODEV,
+            Some(c"mode=755"),
+        )?;
         let dev = self.root.join("dev");
         self.mounts.special("tmpfs", &dev, MountFlags::NOSUID, Some(c"mode=755"))?;
         devices(&dev).map_err(StageError::file("fill", &dev))?;

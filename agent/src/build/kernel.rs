@@ -126,7 +126,10 @@ mod tests {
     use super::*;
 
     fn kernels(versions: &[&str]) -> Vec<Kernel> {
-        versions.iter().map(|v| Kernel { version: (*v).to_owned(), file: format!("/boot/vmlinuz-{v}").into() }).collect()
+        versions
+            .iter()
+            .map(|v| Kernel { version: (*v).to_owned(), file: format!("/boot/vmlinuz-{v}").into() })
+            .collect()
     }
 
     #[test]

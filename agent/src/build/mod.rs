@@ -95,7 +95,11 @@ fn readable(plan: &BuildPlan) -> Result<(), StageError> {
         return Ok(());
     }
     Err(StageError::build(
-        format!("the plan has version {}, and this agent carries out version {}", plan.version, model::plan::PLAN_VERSION),
+        format!(
+            "the plan has version {}, and this agent carries out version {}",
+            plan.version,
+            model::plan::PLAN_VERSION
+        ),
         "install the same release of imgctl on the coordinator and on this node",
     ))
 }

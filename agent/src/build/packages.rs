@@ -51,7 +51,8 @@ fn bootstrap(
     let items: &[PackageItem] = if split { &[] } else { &first.install };
     let include = names(items)?;
     let (sources, options) = (feed.sources.as_slice(), feed.options.as_slice());
-    let args = Bootstrap { arch: context.plan.arch, suite, include: &include, sources, options, root: &context.root }.args();
+    let args =
+        Bootstrap { arch: context.plan.arch, suite, include: &include, sources, options, root: &context.root }.args();
     let cmd = Cmd::new("mmdebstrap").args(args).envs(&context.package_environment(&first.environment));
     let cmd = cmd.env("TMPDIR", context.work.join("tmp"));
     log.run(&cmd).map_err(|error| explained(error, items))?;
@@ -61,7 +62,11 @@ fn bootstrap(
     if first.remove_after.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![Pass { environment: first.environment.clone(), remove_after: first.remove_after.clone(), ..Pass::default() }])
+    Ok(vec![Pass {
+        environment: first.environment.clone(),
+        remove_after: first.remove_after.clone(),
+        ..Pass::default()
+    }])
 }
 
 /// The older tool knows one repository and no passes, so it makes the base system only.
@@ -94,14 +99,21 @@ fn later_passes(context: &Context<'_>, log: &StageLog<'_>, feed: &Feed<'_>, left
 
 /// Takes away what only the build needed: downloads, lists, and the settings that mmdebstrap leaves.
 pub fn clean(context: &Context<'_>) -> Result<(), StageError> {
-    for folder in ["var/cache/apt/archives", "var/cache/apt/archives/partial", "var/lib/apt/lists", "var/lib/apt/lists/partial"] {
+    for folder in
+        ["var/cache/apt/archives", "var/cache/apt/archives/partial", "var/lib/apt/lists", "var/lib/apt/lists/partial"]
+    {
         let folder = context.root.join(folder);
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
             fs::remove_file(&path).map_err(StageError::file("remove", &path))?;
         }
     }
-    for name in ["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin", "etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
+    for name in [
+        "var/cache/apt/pkgcache.bin",
+        "var/cache/apt/srcpkgcache.bin",
+        "etc/apt/apt.conf.d/99mmdebstrap",
+        "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    ] {
         let path = context.root.join(name);
         if path.exists() {
             fs::remove_file(&path).map_err(StageError::file("remove", &path))?;

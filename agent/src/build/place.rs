@@ -74,7 +74,8 @@ impl<'a> Place<'a> {
         let standing = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(self.root);
         let real = standing.canonicalize().map_err(StageError::file("look at", standing))?;
         if !within(&real) {
-            let cause = format!("`/{name}` leads out of the image: `{}` is a link to `{}`", standing.display(), real.display());
+            let cause =
+                format!("`/{name}` leads out of the image: `{}` is a link to `{}`", standing.display(), real.display());
             return Err(StageError::build(cause, "look which package makes that link"));
         }
         fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;

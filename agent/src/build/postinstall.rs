@@ -41,7 +41,13 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     outcome.map(|()| Outcome::Done)
 }
 
-fn scripts(context: &Context<'_>, state: &State, log: &StageLog<'_>, folder: &Path, target: &Path) -> Result<(), StageError> {
+fn scripts(
+    context: &Context<'_>,
+    state: &State,
+    log: &StageLog<'_>,
+    folder: &Path,
+    target: &Path,
+) -> Result<(), StageError> {
     make_folder(folder)?;
     let environment = environment(context, state, target);
     for script in &context.plan.postinstall {
@@ -59,7 +65,8 @@ fn make_folder(folder: &Path) -> Result<(), StageError> {
 }
 
 fn write_script(folder: &Path, script: &Script) -> Result<PathBuf, StageError> {
-    let damaged = || StageError::build(format!("postinstall script `{}` is damaged in the plan", script.path.display()), "");
+    let damaged =
+        || StageError::build(format!("postinstall script `{}` is damaged in the plan", script.path.display()), "");
     let name = script.path.file_name().ok_or_else(damaged)?;
     let path = folder.join(name);
     let write = || {
@@ -73,7 +80,11 @@ fn write_script(folder: &Path, script: &Script) -> Result<PathBuf, StageError> {
 /// A script without a first line that names its interpreter is the shell's, as for xCAT.
 fn command(path: &Path, script: &Script) -> Cmd {
     let bytes = script.content.to_bytes().unwrap_or_default();
-    if bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF") { Cmd::new(path) } else { Cmd::new("/bin/sh").arg(path) }
+    if bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF") {
+        Cmd::new(path)
+    } else {
+        Cmd::new("/bin/sh").arg(path)
+    }
 }
 
 fn failed(script: &Script, error: &CmdError) -> StageError {
@@ -125,19 +136,26 @@ fn mirror(context: &Context<'_>, folder: &Path, mounts: &mut Mounts) -> Result<(
     mounts.special("tmpfs", folder, MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))?;
     for entry in fs::read_dir(&aside).map_err(StageError::file("read", folder))?.flatten() {
         let (from, to) = (entry.path(), folder.join(entry.file_name()));
-        let show = |mounts: &mut Mounts| match entry.file_type()? {
-            kind if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(&from)?, &to).map(|()| false),
-            kind if kind.is_dir() => fs::create_dir(&to).map(|()| true),
-            _ => fs::write(&to, "").map(|()| true),
-        }
-        .and_then(|bind| if bind { mounts.bind(&from, &to).map_err(std::io::Error::other) } else { Ok(()) });
+        let show = |mounts: &mut Mounts| {
+            match entry.file_type()? {
+                kind if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(&from)?, &to).map(|()| false),
+                kind if kind.is_dir() => fs::create_dir(&to).map(|()| true),
+                _ => fs::write(&to, "").map(|()| true),
+            }
+            .and_then(|bind| if bind { mounts.bind(&from, &to).map_err(std::io::Error::other) } else { Ok(()) })
+        };
         show(mounts).map_err(StageError::file("show", &to))?;
     }
     Ok(())
 }
 
 /// Over the image's `uname`, by a mount: so nothing of it is left when the mount is gone.
-fn stand_in_for_uname(context: &Context<'_>, state: &State, target: &Path, mounts: &mut Mounts) -> Result<(), StageError> {
+fn stand_in_for_uname(
+    context: &Context<'_>,
+    state: &State,
+    target: &Path,
+    mounts: &mut Mounts,
+) -> Result<(), StageError> {
     let place = Place::new(&context.root);
     let real = target.join("usr/bin/uname");
     if !place.has("usr/bin/uname") || !place.has("bin/sh") || real.is_symlink() {

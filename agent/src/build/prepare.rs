@@ -31,7 +31,10 @@ pub fn run(order: &Order, log: &StageLog<'_>) -> Result<(BuildPlan, State), Stag
     // While the install root can still be written to: `show_install` makes it read-only for all that comes.
     let archive = File::create(&order.archive).map_err(|source| {
         let cause = format!("cannot write the archive `{}`: {source}", order.archive.display());
-        StageError::node(cause, "see that the node mounts the coordinator's install root read-write, and that its disk has room")
+        StageError::node(
+            cause,
+            "see that the node mounts the coordinator's install root read-write, and that its disk has room",
+        )
     })?;
     show_install(order, &plan, log)?;
     Ok((plan, State { archive: Some(archive), ..State::default() }))
@@ -46,7 +49,10 @@ fn fits(order: &Order, plan: &BuildPlan) -> Result<(), StageError> {
     }
     match (&order.install, plan.needs_install.first()) {
         (None, Some(reason)) => Err(StageError::node(
-            format!("the build needs the coordinator's {}, which this node doesn't see: {reason}", plan.install_dir.display()),
+            format!(
+                "the build needs the coordinator's {}, which this node doesn't see: {reason}",
+                plan.install_dir.display()
+            ),
             "mount it on the node and set `install_dir` in agent.toml",
         )),
         _ => Ok(()),

@@ -78,9 +78,13 @@ fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Diges
     let archive = &context.order.archive;
     let failed = || StageError::file("write the archive", archive);
     let out = HashingWriter::new(BufWriter::with_capacity(BUFFER, file));
-    let mut packed = Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
+    let mut packed =
+        Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
     let totals = write_tar(&context.out, &mut packed).map_err(|error| {
-        StageError::node(format!("cannot write the archive `{}`: {}", archive.display(), chain(&error)), "see that the disk it goes to has room")
+        StageError::node(
+            format!("cannot write the archive `{}`: {}", archive.display(), chain(&error)),
+            "see that the disk it goes to has room",
+        )
     })?;
     log.say(format!("{} names, {} of content", totals.entries, human(totals.content_bytes)));
     let (out, digest, bytes) = packed.finish().map_err(failed())?.finish();

@@ -85,8 +85,9 @@ pub fn distribution_keyrings(osvers: &str) -> Vec<(&'static str, &'static str)> 
 /// Of `apt-config dump`, the options that the build needs too.
 pub fn carried_options(dump: &str) -> Vec<String> {
     let belongs = |name: &str| {
-        let under = |option: &&str| name.strip_prefix(*option).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-        CARRIED.iter().any(|option| under(&option))
+        let under =
+            |option: &&str| name.strip_prefix(*option).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+        CARRIED.iter().any(under)
     };
     let lines = dump.lines().filter(|line| {
         let (name, value) = line.split_once(' ').unwrap_or((line, ""));
@@ -115,7 +116,8 @@ pub struct Bootstrap<'a> {
 impl Bootstrap<'_> {
     /// All arguments in order.
     pub fn args(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = ["--mode=root", "--variant=minbase", "--format=directory", "--verbose"].map(Into::into).into();
+        let mut args: Vec<OsString> =
+            ["--mode=root", "--variant=minbase", "--format=directory", "--verbose"].map(Into::into).into();
         args.push(format!("--architectures={}", self.arch.debian()).into());
         // A torn tree is thrown away, never repaired; so nothing has to reach the disk on the way.
         args.push("--dpkgopt=force-unsafe-io".into());

@@ -45,7 +45,10 @@ fn missing(lines: &[String], items: &[PackageItem]) -> Option<Explanation> {
         [one] => format!("package {one} is in none of the repositories"),
         many => format!("{} packages are in none of the repositories: {}", many.len(), many.join(", ")),
     };
-    Explanation::of_build(cause, "check the spelling in the list named, and that pkgdir (otherpkgdir) names the repository that has it")
+    Explanation::of_build(
+        cause,
+        "check the spelling in the list named, and that pkgdir (otherpkgdir) names the repository that has it",
+    )
 }
 
 fn missing_name(line: &str) -> Option<String> {
@@ -55,7 +58,9 @@ fn missing_name(line: &str) -> Option<String> {
         return Some(name.trim().to_owned());
     }
     // By regex 'x', by glob 'x', task 'x'
-    if let Some(rest) = line.strip_prefix("Couldn't find any package by ").or_else(|| line.strip_prefix("Couldn't find task ")) {
+    if let Some(rest) =
+        line.strip_prefix("Couldn't find any package by ").or_else(|| line.strip_prefix("Couldn't find task "))
+    {
         return quoted(rest);
     }
     if line.ends_with("has no installation candidate") {
@@ -105,9 +110,16 @@ fn trust(lines: &[String]) -> Option<Explanation> {
              otherwise check the node's clock",
         );
     }
-    let line = ["NO_PUBKEY", "EXPKEYSIG", "BADSIG", "is not signed", "signatures couldn't be verified", "signatures were invalid"]
-        .iter()
-        .find_map(|words| first(words))?;
+    let line = [
+        "NO_PUBKEY",
+        "EXPKEYSIG",
+        "BADSIG",
+        "is not signed",
+        "signatures couldn't be verified",
+        "signatures were invalid",
+    ]
+    .iter()
+    .find_map(|words| first(words))?;
     Explanation::of_build(
         format!("a repository's signature can't be trusted: {line}"),
         "give the repository's key in the osimage (a key file per pkgdir), or mark that repository as unsigned if it has no signature",
@@ -140,7 +152,9 @@ fn mirror(lines: &[String]) -> Option<Explanation> {
 
 fn scripts(lines: &[String], items: &[PackageItem]) -> Option<Explanation> {
     let name = |line: &String| {
-        let rest = line.strip_prefix("dpkg: error processing package ").or_else(|| line.strip_prefix("dpkg: error processing archive "))?;
+        let rest = line
+            .strip_prefix("dpkg: error processing package ")
+            .or_else(|| line.strip_prefix("dpkg: error processing archive "))?;
         Some(rest.split([' ', ':']).next()?.to_owned())
     };
     let mut names: Vec<String> = lines.iter().filter_map(name).collect();
@@ -155,9 +169,16 @@ fn scripts(lines: &[String], items: &[PackageItem]) -> Option<Explanation> {
 
 fn conflicts(lines: &[String]) -> Option<Explanation> {
     let start = lines.iter().rposition(|line| line.contains("have unmet dependencies"))?;
-    let wanted: Vec<&str> = lines[start + 1..].iter().map(|line| line.trim()).filter(|line| line.contains("Depends:") || line.contains("Conflicts:") || line.contains("Breaks:")).collect();
+    let wanted: Vec<&str> = lines[start + 1..]
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| line.contains("Depends:") || line.contains("Conflicts:") || line.contains("Breaks:"))
+        .collect();
     Explanation::of_build(
-        format!("the packages don't fit together: {}", if wanted.is_empty() { "unmet dependencies".to_owned() } else { wanted.join("; ") }),
+        format!(
+            "the packages don't fit together: {}",
+            if wanted.is_empty() { "unmet dependencies".to_owned() } else { wanted.join("; ") }
+        ),
         "the repositories of the osimage must belong to one release; look for a name that pins a version",
     )
 }
@@ -172,19 +193,30 @@ mod tests {
 
     fn cause(text: &str) -> Option<Explanation> {
         let item = |name: &str, at: &str| PackageItem { name: name.to_owned(), subdir: None, at: at.to_owned() };
-        let items = [item("nano", "c.pkglist:1"), item("no-such-x", "c.pkglist:2"), item("mawk=9.9", "d.pkglist:7"), item("ssh^", "e:1")];
+        let items = [
+            item("nano", "c.pkglist:1"),
+            item("no-such-x", "c.pkglist:2"),
+            item("mawk=9.9", "d.pkglist:7"),
+            item("ssh^", "e:1"),
+        ];
         explain(&text.lines().map(str::to_owned).collect::<Vec<_>>(), &items)
     }
 
     #[test]
     fn all_missing_names_are_told_with_their_places() {
         for (text, expected) in [
-            ("E: Unable to locate package no-such-x", "package `no-such-x` (c.pkglist:2) is in none of the repositories"),
+            (
+                "E: Unable to locate package no-such-x",
+                "package `no-such-x` (c.pkglist:2) is in none of the repositories",
+            ),
             (
                 "E: Unable to locate package no-such-x\nE: Unable to locate package no-such-x\nE: Version '9.9' for 'mawk' was not found",
                 "2 packages are in none of the repositories: `no-such-x` (c.pkglist:2), `mawk=9.9` (d.pkglist:7)",
             ),
-            ("E: Package 'nano' has no installation candidate", "package `nano` (c.pkglist:1) is in none of the repositories"),
+            (
+                "E: Package 'nano' has no installation candidate",
+                "package `nano` (c.pkglist:1) is in none of the repositories",
+            ),
             ("E: Couldn't find task 'ssh'", "package `ssh` (e:1) is in none of the repositories"),
         ] {
             assert_eq!(cause(text).unwrap().cause, expected);
@@ -195,12 +227,24 @@ mod tests {
     fn known_riddles_are_translated() {
         for (text, start, node) in [
             ("dpkg: error: x: No space left on device", "the scratch disk of the node is full", true),
-            ("E: Release file for http://m/InRelease is expired (invalid since 3d).", "the repository's own date", false),
+            (
+                "E: Release file for http://m/InRelease is expired (invalid since 3d).",
+                "the repository's own date",
+                false,
+            ),
             ("W: GPG error: http://m bookworm: NO_PUBKEY 0E98404D386FA1D9", "a repository's signature", false),
             ("E: The repository 'http://m bookworm Release' is not signed.", "a repository's signature", false),
-            ("Err:1 http://m bookworm InRelease\n  Could not resolve 'm'", "a repository can't be read: Could not resolve 'm'", false),
+            (
+                "Err:1 http://m bookworm InRelease\n  Could not resolve 'm'",
+                "a repository can't be read: Could not resolve 'm'",
+                false,
+            ),
             ("dpkg: error processing package nano (--configure):", "installing `nano` (c.pkglist:1) failed", false),
-            ("The following packages have unmet dependencies:\n a : Depends: b but it is not installable", "the packages don't fit together: a : Depends: b", false),
+            (
+                "The following packages have unmet dependencies:\n a : Depends: b but it is not installable",
+                "the packages don't fit together: a : Depends: b",
+                false,
+            ),
         ] {
             let found = cause(text).unwrap();
             assert!(found.cause.starts_with(start), "{}", found.cause);

@@ -197,7 +197,6 @@ pub fn unmount_below(path: &Path) -> Result<Vec<PathBuf>, MountError> {
     Ok(found)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,7 +219,9 @@ mod tests {
     #[test]
     fn the_deepest_mount_holds_a_path() {
         let table = parse(TABLE);
-        for (path, mount) in [("/install/netboot", "/install"), ("/installed", "/"), ("/install/with blank/x", "/install/with blank")] {
+        for (path, mount) in
+            [("/install/netboot", "/install"), ("/installed", "/"), ("/install/with blank/x", "/install/with blank")]
+        {
             assert_eq!(holding(&table, Path::new(path)).unwrap().path, Path::new(mount), "{path}");
         }
     }

@@ -67,7 +67,9 @@ impl ProbeError {
                 "set `scratch` in agent.toml to a folder on a local disk (ext4, xfs) or tmpfs; NFS and user-mapped mounts \
                  can't keep owners and capabilities, and in a container the agent needs CAP_MKNOD and CAP_SETFCAP"
             }
-            Self::Option { .. } => "mount the scratch disk without `noexec`, `nodev` and `nosuid`, or set `scratch` in agent.toml",
+            Self::Option { .. } => {
+                "mount the scratch disk without `noexec`, `nodev` and `nosuid`, or set `scratch` in agent.toml"
+            }
             Self::Folder { .. } => "make the folder writable for root or set `scratch` in agent.toml",
         }
     }

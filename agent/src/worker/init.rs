@@ -55,7 +55,10 @@ fn reap_until(child: Option<Pid>) -> ExitCode {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if Some(pid) == child => {
                 let status = ExitStatus::from_raw(status.as_raw());
-                return status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from);
+                return status
+                    .code()
+                    .and_then(|code| u8::try_from(code).ok())
+                    .map_or(ExitCode::FAILURE, ExitCode::from);
             }
             Ok(_) => {}
             Err(rustix::io::Errno::CHILD) => return ExitCode::FAILURE,

@@ -1,5 +1,11 @@
 //! A coordinator of a few lines that does what a test tells it: assigns one attempt, breaks off, drops.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and tells whoever runs it by hand"
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,7 +122,8 @@ impl Peer {
 
     pub(crate) async fn until_stage(&mut self, stage: &str) {
         loop {
-            if let Heard::Event(v1::Event { event: Some(v1::event::Event::StageStarted(started)), .. }) = self.next().await
+            if let Heard::Event(v1::Event { event: Some(v1::event::Event::StageStarted(started)), .. }) =
+                self.next().await
                 && started.stage == stage
             {
                 return;
@@ -158,7 +165,11 @@ impl Peer {
 }
 
 impl Service {
-    async fn speak(self, mut inbound: Streaming<v1::AgentMessage>, out: mpsc::Sender<Result<v1::CoordinatorMessage, Status>>) {
+    async fn speak(
+        self,
+        mut inbound: Streaming<v1::AgentMessage>,
+        out: mpsc::Sender<Result<v1::CoordinatorMessage, Status>>,
+    ) {
         let mut drops = self.drops.subscribe();
         loop {
             tokio::select! {
@@ -194,7 +205,11 @@ impl Service {
             seen.sessions += 1;
             (seen.sessions, seen.acknowledged)
         };
-        let resume = hello.running.iter().map(|attempt| v1::EventAck { attempt: Some(*attempt), number: acknowledged }).collect();
+        let resume = hello
+            .running
+            .iter()
+            .map(|attempt| v1::EventAck { attempt: Some(*attempt), number: acknowledged })
+            .collect();
         self.heard.send(Heard::Hello(hello)).await.unwrap();
         say(out, ToAgent::Welcome(v1::Welcome { lease_ms: 5000, heartbeat_ms: 500, resume, time_ms: 0 })).await;
         if session == 1 {
@@ -242,7 +257,10 @@ impl Sessions for Service {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn push_log(&self, request: Request<Streaming<v1::LogPush>>) -> Result<Response<Self::PushLogStream>, Status> {
+    async fn push_log(
+        &self,
+        request: Request<Streaming<v1::LogPush>>,
+    ) -> Result<Response<Self::PushLogStream>, Status> {
         let (out, receiver) = mpsc::channel(100);
         let service = self.clone();
         let mut inbound = request.into_inner();

@@ -1,7 +1,8 @@
 //! What dracut is told, and what its words mean. Pure.
 
 /// For a module that dracut did not take.
-pub(super) const REFUSED_HINT: &str = "a program that this module needs is not in the image; dracut's lines above name it";
+pub(super) const REFUSED_HINT: &str =
+    "a program that this module needs is not in the image; dracut's lines above name it";
 
 /// Why an image can't have an initrd that boots from the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +41,8 @@ pub(super) fn dracut_modules(has: &dyn Fn(&str) -> bool) -> Result<String, Lack>
     let module = |name: &str| {
         ["35", "01", "35", "45", "00"].iter().any(|order| has(&format!("usr/lib/dracut/modules.d/{order}{name}")))
     };
-    let program = |name: &str| ["usr/sbin", "usr/bin", "sbin", "bin"].iter().any(|folder| has(&format!("{folder}/{name}")));
+    let program =
+        |name: &str| ["usr/sbin", "usr/bin", "sbin", "bin"].iter().any(|folder| has(&format!("{folder}/{name}")));
     if !program("dracut") {
         return Err(Lack::Dracut);
     }
@@ -120,9 +122,15 @@ mod tests {
     fn the_network_module_goes_by_what_the_image_has() {
         let base = ["usr/bin/dracut", LEGACY, NETWORKD, "usr/sbin/mount.nfs"];
         for (more, expected) in [
-            (&["usr/sbin/dhclient", "usr/bin/pgrep", "usr/bin/ip"][..], Ok("network-legacy network nfs base kernel-modules")),
+            (
+                &["usr/sbin/dhclient", "usr/bin/pgrep", "usr/bin/ip"][..],
+                Ok("network-legacy network nfs base kernel-modules"),
+            ),
             (&["usr/sbin/dhclient", "usr/bin/ip"], Err(Lack::Companion("pgrep"))),
-            (&["lib/systemd/systemd-networkd", "usr/bin/dbus-daemon"], Ok("systemd-networkd network nfs base kernel-modules")),
+            (
+                &["lib/systemd/systemd-networkd", "usr/bin/dbus-daemon"],
+                Ok("systemd-networkd network nfs base kernel-modules"),
+            ),
             (&["lib/systemd/systemd-networkd"], Err(Lack::Network)),
             (&[], Err(Lack::Network)),
         ] {
@@ -145,7 +153,8 @@ mod tests {
 
     #[test]
     fn dracuts_complaint_is_found() {
-        let lines = ["dracut: Executing", "dracut: dracut module 'network-legacy' cannot be found or installed."].map(String::from);
+        let lines = ["dracut: Executing", "dracut: dracut module 'network-legacy' cannot be found or installed."]
+            .map(String::from);
         assert_eq!(refused(&lines).unwrap(), "dracut can't put its module `network-legacy` into the initrd");
         assert_eq!(refused(&lines[..1]), None);
     }

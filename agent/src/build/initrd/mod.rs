@@ -54,7 +54,8 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
 
 fn drivers(context: &Context<'_>, place: Place<'_>, kernel: &str, log: &StageLog<'_>) -> Vec<String> {
     let folder = format!("lib/modules/{kernel}");
-    let (dep, builtin) = (place.text(&format!("{folder}/modules.dep")), place.text(&format!("{folder}/modules.builtin")));
+    let (dep, builtin) =
+        (place.text(&format!("{folder}/modules.dep")), place.text(&format!("{folder}/modules.builtin")));
     let sorted = choice::sort_drivers(&context.plan.drivers, &dep, &builtin);
     // dracut-install stops at the first name that it does not know and silently leaves out all after it.
     if !sorted.unknown.is_empty() {
@@ -80,8 +81,15 @@ fn make(
     mounts.bind_one(&desk, &shown)?;
     let job = Job { context, kernel, log, modules, drivers, desk };
     let outcomes = std::thread::scope(|scope| {
-        let running = FLAVOURS.map(|flavour| scope.spawn({ let job = &job; move || job.one(flavour) }));
-        running.map(|thread| thread.join().unwrap_or_else(|_| Err(StageError::node("making an initrd ended in a panic", ""))))
+        let running = FLAVOURS.map(|flavour| {
+            scope.spawn({
+                let job = &job;
+                move || job.one(flavour)
+            })
+        });
+        running.map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(StageError::node("making an initrd ended in a panic", "")))
+        })
     });
     mounts.release()?;
     outcomes.into_iter().collect()
