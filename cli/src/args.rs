@@ -63,6 +63,7 @@ pub struct Cli {
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub struct Global {
     /// The coordinator's address [env IMGCTL_COORDINATOR]
     #[arg(long, global = true, value_name = "HOST:PORT")]
@@ -107,8 +108,8 @@ Example:
     #[command(after_help = "\
 Examples:
   imgctl packimage compute-el9
-  imgctl packimage compute-el9 -m squashfs
-  imgctl packimage compute-el9 -m tar -c zstd --nosyncfiles")]
+  imgctl packimage compute-el9 -c zstd
+  imgctl packimage compute-el9 -m cpio -c zstd --nosyncfiles")]
     Packimage(PackimageArgs),
     /// What builds left: list, show
     #[command(subcommand)]
@@ -144,10 +145,10 @@ Examples:
 /// How packimage packs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PackArgs {
-    /// Archive method: cpio, tar or squashfs
+    /// Archive method [default: cpio]
     #[arg(long, short = 'm')]
     pub method: Option<String>,
-    /// Compression: gzip, zstd or xz
+    /// Compression: gzip, pigz or zstd [default: gzip]
     #[arg(long, short = 'c')]
     pub compress: Option<String>,
     /// Leave the files of synclists out

@@ -83,6 +83,9 @@ fn check_expiry(identity: &Identity, dir: &Path, now_ms: i64) -> Result<(), Fail
     }
     let when = format::moment(peer.expires_ms);
     Err(Failure::new(Exit::Unreachable, format!("the certificate in `{}` expired on {when}", dir.display())).hint(
-        format!("an admin of the site makes a new one for `{}` with `imgctl-coordinator user`", peer.caller.name),
+        format!(
+            "`imgctl-coordinator issue --name {} --role {} --out DIR` makes a new one",
+            peer.caller.name, peer.caller.role
+        ),
     ))
 }

@@ -2,7 +2,7 @@
 //!
 //! This is the one map from what the wire says (statuses, transport and TLS errors) to words. With TLS 1.3 a
 //! coordinator refuses a client certificate only after the handshake, so that refusal shows at the first call,
-//! as an alert deep in the sources of an `Unknown` status; it is found there.
+//! as an alert deep in the sources of an `Unknown` status, and h2 keeps no more than its text; it is found there.
 
 use std::error::Error;
 use std::io;
@@ -57,6 +57,19 @@ pub struct Endpoint {
 
 const NEW_IDENTITY: &str =
     "an admin of the site makes one with `imgctl-coordinator user`; `imgctl-coordinator init` makes the first admin's";
+
+/// The alerts by which a coordinator refuses a caller.
+const ALERTS: [AlertDescription; 9] = [
+    AlertDescription::CertificateExpired,
+    AlertDescription::UnknownCA,
+    AlertDescription::DecryptError,
+    AlertDescription::CertificateRequired,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::AccessDenied,
+    AlertDescription::ProtocolVersion,
+];
 
 impl Failure {
     /// A failure with its sentence.
@@ -137,7 +150,7 @@ pub fn is_broken_connection(status: &Status) -> bool {
 
 fn of_sources(error: &(dyn Error + 'static), endpoint: &Endpoint) -> Option<Failure> {
     match tls_cause(error) {
-        Some(tls) => Some(of_rustls(tls, endpoint)),
+        Some(tls) => Some(of_rustls(&tls, endpoint)),
         None => chain(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(|error| of_io(error, endpoint)),
     }
 }
@@ -193,7 +206,7 @@ fn of_alert(alert: AlertDescription, endpoint: &Endpoint) -> Failure {
     let why = match alert {
         AlertDescription::CertificateExpired => format!("says that the certificate in `{identity}` has expired"),
         AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-            format!("doesn't know the CA that signed the certificate in `{identity}`")
+            format!("can't verify the certificate in `{identity}`: another CA signed it")
         }
         AlertDescription::CertificateRequired => "takes no callers without a certificate".to_owned(),
         AlertDescription::BadCertificate | AlertDescription::UnsupportedCertificate => {
@@ -233,8 +246,17 @@ fn of_code(status: &Status, endpoint: &Endpoint) -> Failure {
     }
 }
 
-fn tls_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())
+/// The TLS error in the sources of `error`, whole or by its text.
+fn tls_cause(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    chain(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
+        Some(tls) => Some(tls.clone()),
+        None => alert_in_text(&cause.to_string()).map(rustls::Error::AlertReceived),
+    })
+}
+
+fn alert_in_text(text: &str) -> Option<AlertDescription> {
+    let alerts = ALERTS.iter().map(|alert| (rustls::Error::AlertReceived(*alert).to_string(), alert));
+    alerts.into_iter().find(|(words, _)| text.contains(words)).map(|(_, alert)| *alert)
 }
 
 /// An error with its sources. An `io::Error` that wraps another names that one's source as its own and would

@@ -11,6 +11,8 @@ pub mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod screen;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod watch;
 
 use tokio::sync::mpsc;

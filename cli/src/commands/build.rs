@@ -74,7 +74,7 @@ async fn all_of(arches: &[Arch], yes: bool, context: &Context) -> Result<Vec<Str
 
 async fn confirm(count: usize, context: &Context) -> Result<(), Failure> {
     if !context.printer.can_ask() {
-        return Err(Failure::usage(format!("building all {count} of them needs --yes")));
+        return Err(Failure::usage("building all of them needs --yes where nobody can be asked"));
     }
     match context.printer.ask(&format!("build all {count} of them? [y/N]")).await.as_deref() {
         Some("y" | "Y" | "yes") => Ok(()),

@@ -114,7 +114,6 @@ async fn logs(wanted: Wanted, context: &Context) -> Result<Exit, Failure> {
         // Showing ends first only when the reader of our output has gone.
         shown = &mut showing => shown.map(|()| Exit::Done),
         read = &mut reading => {
-            drop(reading);
             showing.await?;
             read.map(|()| Exit::Done)
         }

@@ -162,23 +162,46 @@ impl Page {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    match value {
-                        Value::Object(_) | Value::Array(_) => {
-                            self.0.push((Style::Plain, format!("{blanks}{name}:\n")));
-                            self.value(value, depth + 1);
-                        }
-                        _ => self.0.push((Style::Plain, format!("{blanks}{name}: {}\n", scalar(value)))),
+                    if is_nested(value) {
+                        self.0.push((Style::Plain, format!("{blanks}{name}:\n")));
+                        self.value(value, depth + 1);
+                    } else {
+                        self.0.push((Style::Plain, format!("{blanks}{name}: {}\n", scalar(value))));
                     }
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| self.value(item, depth)),
+            Value::Array(items) => {
+                for item in items {
+                    match item.as_object().filter(|fields| fields.values().all(|value| !is_nested(value))) {
+                        Some(fields) => {
+                            let fields: Vec<_> =
+                                fields.iter().map(|(name, value)| format!("{name}: {}", scalar(value))).collect();
+                            self.0.push((Style::Plain, format!("{blanks}{}\n", fields.join(", "))));
+                        }
+                        None => self.value(item, depth),
+                    }
+                }
+            }
             _ => self.0.push((Style::Plain, format!("{blanks}{}\n", scalar(value)))),
         }
     }
 }
 
+/// Whether it needs lines of its own.
+fn is_nested(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Array(_) | Value::Object(_) => "none".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

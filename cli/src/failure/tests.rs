@@ -44,7 +44,7 @@ fn every_answer_becomes_a_sentence_and_a_code() {
             "no answer within 5 s",
         ),
         (alert(AlertDescription::CertificateExpired), Exit::Unreachable, "the certificate in `/id` has expired"),
-        (alert(AlertDescription::UnknownCA), Exit::Unreachable, "doesn't know the CA"),
+        (alert(AlertDescription::UnknownCA), Exit::Unreachable, "another CA signed it"),
         (alert(AlertDescription::CertificateRequired), Exit::Unreachable, "without a certificate"),
         (alert(AlertDescription::BadCertificate), Exit::Unreachable, "can't accept the certificate in `/id`"),
         (alert(AlertDescription::AccessDenied), Exit::Unreachable, "no longer lets in"),
@@ -53,6 +53,17 @@ fn every_answer_becomes_a_sentence_and_a_code() {
         let failure = Failure::of_status(&status, &endpoint());
         assert_eq!(failure.exit, exit, "{status:?}");
         let sentence = failure.sentence.unwrap();
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn an_alert_of_which_only_the_text_is_left_is_recognised() {
+    for (name, part) in [("DecryptError", "another CA signed it"), ("CertificateExpired", "has expired")] {
+        let error = io::Error::new(io::ErrorKind::InvalidData, format!("received fatal alert: {name}"));
+        let status = with_source(Code::Unknown, error);
+        assert!(!is_broken_connection(&status));
+        let sentence = Failure::of_status(&status, &endpoint()).sentence.unwrap();
         assert!(sentence.contains(part), "{sentence}");
     }
 }

@@ -199,3 +199,61 @@ pub fn goes_on(ids: &[u64]) -> String {
         _ => "the builds go on: `imgctl builds list --active` shows them".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::follow::samples::{attempt, build, failure, queued, with_stage};
+    use crate::follow::scripted::{Answer, Script, queue};
+    use crate::output::Wishes;
+    use crate::testing::Captured;
+    use model::build::BuildState;
+    use model::stage::Stage;
+
+    fn log(attempt: u32, first_line: u64, text: &str) -> Answer<v1::LogLines> {
+        let line = v1::LogLine { time_ms: 1, stage: "packages".into(), text: text.into() };
+        Answer::Item(v1::LogLines { attempt, first_line, lines: vec![line] })
+    }
+
+    fn failed() -> v1::Build {
+        let mut view = build(BuildState::Failed { failure: failure() }, vec![with_stage(attempt(), Stage::Packages)]);
+        view.build.ended_ms = 4000;
+        view.build.into()
+    }
+
+    async fn attached(wishes: Wishes) -> (Exit, String, String) {
+        let script = Script {
+            logs: queue([vec![log(1, 1, "one"), log(1, 2, "two")], vec![]]),
+            watches: queue([vec![Answer::Item(queued().build.into()), Answer::Item(failed())]]),
+            builds: queue([failed()]),
+            ..Script::default()
+        };
+        let (client, server) = script.play().await;
+        let captured = Captured::default();
+        let printer = Printer::new(captured.streams(""), wishes);
+        let exit = attach(&client, &printer, vec![queued()]).await.unwrap();
+        server.abort();
+        (exit, captured.out(), captured.err())
+    }
+
+    #[tokio::test]
+    async fn a_build_that_fails_shows_its_log_its_stages_and_why() {
+        let (exit, out, err) = attached(Wishes::default()).await;
+        assert_eq!(exit, Exit::BuildFailed);
+        for part in
+            ["--- packages ---\none\ntwo\n", "✗ failed after 3s", "✓ done     prepare", "imgctl builds retry 12"]
+        {
+            assert!(out.contains(part), "{part} in {out}");
+        }
+        assert_eq!(err, "error: build 12 of compute failed in packages: no package `x`\nhint: it stands at /a:3\n");
+    }
+
+    #[tokio::test]
+    async fn json_is_one_document_and_the_log_goes_beside_it() {
+        let (_, out, err) = attached(Wishes { json: true, ..Wishes::default() }).await;
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&document[0]["state"]["name"], &document[0]["id"]), (&"failed".into(), &12.into()));
+        assert!(document[0]["attempts"][0].get("staging").is_none());
+        assert!(err.contains("one\ntwo\n"), "{err}");
+    }
+}

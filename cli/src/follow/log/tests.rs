@@ -1,20 +1,13 @@
 //! The follower against a coordinator that breaks off in the middle of an answer.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-
-use proto::v1::builds_server::{Builds, BuildsServer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Server};
-use tonic::{Request, Response};
+use tonic::transport::Channel;
 
 use super::*;
 use crate::failure::Endpoint;
 use crate::follow::samples;
+use crate::follow::scripted::{Answer, Script, queue};
 use crate::follow::{Link, PENDING_NEWS};
 use model::build::BuildState;
 
@@ -48,70 +41,6 @@ fn a_log_can_be_read_from_the_middle() {
     assert_eq!(Cursor::before(Attempt::new(2), 0), Cursor { attempt: 2, next: 1 });
 }
 
-/// What one answer to `Logs` does.
-enum Answer {
-    Lines(v1::LogLines),
-    Break(tonic::Status),
-}
-
-/// A coordinator that plays a script: one list of answers for each call of `Logs`, one build for each `Get`.
-#[derive(Clone, Default)]
-struct Script {
-    logs: Arc<Mutex<VecDeque<Vec<Answer>>>>,
-    builds: Arc<Mutex<VecDeque<v1::Build>>>,
-    asked: Arc<Mutex<Vec<(u32, u64)>>>,
-}
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
-
-#[tonic::async_trait]
-impl Builds for Script {
-    type WatchStream = Answers<v1::Build>;
-    type LogsStream = Answers<v1::LogLines>;
-
-    async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, tonic::Status> {
-        let request = request.into_inner();
-        self.asked.lock().unwrap().push((request.attempt, request.from_line));
-        let script = self.logs.lock().unwrap().pop_front();
-        let script = script.ok_or_else(|| tonic::Status::not_found("the script is at its end"))?;
-        let answers = script.into_iter().map(|answer| match answer {
-            Answer::Lines(lines) => Ok(lines),
-            Answer::Break(status) => Err(status),
-        });
-        Ok(Response::new(Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>()))))
-    }
-
-    async fn get(&self, _: Request<v1::GetBuildRequest>) -> Result<Response<v1::Build>, tonic::Status> {
-        let mut builds = self.builds.lock().unwrap();
-        let build = if builds.len() > 1 { builds.pop_front() } else { builds.front().cloned() };
-        build.map(Response::new).ok_or_else(|| tonic::Status::not_found("no build"))
-    }
-
-    async fn submit(&self, _: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-
-    async fn list(&self, _: Request<v1::ListBuildsRequest>) -> Result<Response<v1::ListBuildsResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-
-    async fn watch(&self, _: Request<v1::WatchBuildRequest>) -> Result<Response<Self::WatchStream>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-
-    async fn cancel(&self, _: Request<v1::CancelBuildRequest>) -> Result<Response<v1::Build>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-
-    async fn retry(&self, _: Request<v1::RetryBuildRequest>) -> Result<Response<v1::SubmitResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-
-    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented(""))
-    }
-}
-
 const QUICK: Limits =
     Limits { first: Duration::from_millis(1), longest: Duration::from_millis(5), give_up: Duration::from_millis(500) };
 
@@ -123,18 +52,9 @@ struct Outcome {
     result: Result<(), Failure>,
 }
 
-async fn followed(logs: Vec<Vec<Answer>>, builds: Vec<v1::Build>, wanted: Wanted) -> Outcome {
-    let script = Script {
-        logs: Arc::new(Mutex::new(logs.into())),
-        builds: Arc::new(Mutex::new(builds.into())),
-        ..Script::default()
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = Server::builder().add_service(BuildsServer::new(script.clone()));
-    let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-    let client = Client::over(channel, Endpoint { address, identity: "/id".into() });
+async fn followed(logs: Vec<Vec<Answer<v1::LogLines>>>, builds: Vec<v1::Build>, wanted: Wanted) -> Outcome {
+    let script = Script { logs: queue(logs), builds: queue(builds), ..Script::default() };
+    let (client, server) = script.play().await;
     let (news, mut received) = mpsc::channel(PENDING_NEWS);
     let result = follow(&client, wanted, QUICK, &Reporter { call: 0, news }).await;
     server.abort();
@@ -169,10 +89,10 @@ fn build_with(state: BuildState, attempts: u32) -> v1::Build {
 async fn a_connection_that_breaks_in_mid_answer_costs_no_line_and_repeats_none() {
     let broken = || Answer::Break(tonic::Status::unavailable("the coordinator restarts"));
     let logs = vec![
-        vec![Answer::Lines(lines(1, 1, &["a", "b"])), broken()],
+        vec![Answer::Item(lines(1, 1, &["a", "b"])), broken()],
         vec![broken()],
         // After the restart it repeats the whole block that line 3 is in.
-        vec![Answer::Lines(lines(1, 2, &["b", "c"])), Answer::Lines(lines(1, 4, &["d"]))],
+        vec![Answer::Item(lines(1, 2, &["b", "c"])), Answer::Item(lines(1, 4, &["d"]))],
         vec![],
     ];
     let outcome = followed(logs, vec![build_with(BuildState::Succeeded, 1)], wanted(true)).await;
@@ -185,9 +105,9 @@ async fn a_connection_that_breaks_in_mid_answer_costs_no_line_and_repeats_none()
 #[tokio::test]
 async fn a_second_attempt_is_followed_after_the_first() {
     let logs = vec![
-        vec![Answer::Lines(lines(1, 1, &["a"]))],
-        vec![Answer::Lines(lines(2, 1, &["b"]))],
-        vec![Answer::Lines(lines(2, 2, &["packed"]))],
+        vec![Answer::Item(lines(1, 1, &["a"]))],
+        vec![Answer::Item(lines(2, 1, &["b"]))],
+        vec![Answer::Item(lines(2, 2, &["packed"]))],
     ];
     let builds = vec![build_with(BuildState::Queued, 2), build_with(BuildState::Succeeded, 2)];
     let outcome = followed(logs, builds, wanted(true)).await;
@@ -197,7 +117,7 @@ async fn a_second_attempt_is_followed_after_the_first() {
 
 #[tokio::test]
 async fn without_following_a_log_ends_where_it_ends() {
-    let outcome = followed(vec![vec![Answer::Lines(lines(1, 1, &["a"]))]], vec![], wanted(false)).await;
+    let outcome = followed(vec![vec![Answer::Item(lines(1, 1, &["a"]))]], vec![], wanted(false)).await;
     assert_eq!((outcome.result, outcome.shown), (Ok(()), vec!["a".to_owned()]));
 }
 
