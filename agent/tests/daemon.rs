@@ -115,3 +115,35 @@ async fn after_a_crash_the_attempt_is_reported_lost_and_cleared_away() {
     peer.settled(|config| is_empty(&config.journal())).await;
     agent.abort();
 }
+
+/// Stands in for the worker: an archive of a megabyte and two lines of log, at once.
+const SCRIPTED_WORKER: &str = r#"#!/bin/sh
+archive=$(sed 's/.*"archive":"\([^"]*\)".*/\1/' "$3")
+head -c 1000000 /dev/urandom > "$archive"
+digest=$(sha256sum "$archive" | cut -d' ' -f1)
+echo '{"report":"stage_started","stage":"publish","time_ms":1}'
+echo '{"report":"line","t":1,"s":"publish","x":"one"}'
+echo '{"report":"line","t":2,"s":"publish","x":"two"}'
+echo '{"report":"stage_ended","stage":"publish","status":"done","time_ms":2}'
+echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":1000000,"kernel_version":"6.1","packages":3}'
+"#;
+
+#[tokio::test]
+async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), ..Script::default() }).await;
+    let program = peer.config.state_dir.join("worker");
+    std::fs::write(&program, SCRIPTED_WORKER).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    peer.config.worker_program = Some(program);
+    let agent = peer.agent(CancellationToken::new());
+    let events = peer.events_to_the_last().await;
+    let Some(Wire::Published(published)) = &events.last().unwrap().event else { panic!("{events:?}") };
+    let uploaded = peer.uploaded();
+    assert_eq!((published.bytes, uploaded.len()), (1_000_000, 1_000_000));
+    assert_eq!(published.digest, rootfs::digest::Digest::of(&uploaded).to_string());
+    // Two of the worker, and one for each try of the upload.
+    assert_eq!((published.log_lines, peer.log().len()), (4, 4));
+    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool()) && is_empty(&config.scratch())).await;
+    agent.abort();
+}

@@ -21,6 +21,25 @@ use model::plan::BuildPlan;
 use model::stage::{Stage, StageStatus};
 use serde_json::json;
 
+/// A package of the site's own, in a flat repository without signature.
+fn make_other_repository(folder: &Path) {
+    let tree = folder.join("tree");
+    fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    fs::create_dir_all(tree.join("opt")).unwrap();
+    fs::write(tree.join("opt/site"), "site").unwrap();
+    let control = "Package: site-tool\nVersion: 1.0\nArchitecture: all\nMaintainer: site <s@example.com>\nDescription: test\n";
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    let script = "#!/bin/sh\ntest \"$SITE_FLAG\" = yes\n";
+    fs::write(tree.join("DEBIAN/postinst"), script).unwrap();
+    fs::set_permissions(tree.join("DEBIAN/postinst"), fs::Permissions::from_mode(0o755)).unwrap();
+    let deb = folder.join("site-tool_1.0_all.deb");
+    assert!(Command::new("dpkg-deb").arg("--build").arg(&tree).arg(&deb).output().unwrap().status.success());
+    let size = fs::metadata(&deb).unwrap().len();
+    let digest = rootfs::digest::Digest::of(&fs::read(&deb).unwrap()).to_hex();
+    let entry = format!("{control}Filename: ./site-tool_1.0_all.deb\nSize: {size}\nSHA256: {digest}\n");
+    fs::write(folder.join("Packages"), entry).unwrap();
+}
+
 /// What a Debian image needs to boot from the network.
 const PACKAGES: [&str; 11] = [
     "linux-image-cloud-amd64",
@@ -173,13 +192,25 @@ async fn a_debian_image_is_built_whole() {
     .unwrap();
     fs::create_dir_all(install.path().join("netboot/debian12/x86_64/sibling")).unwrap();
     fs::write(install.path().join("netboot/debian12/x86_64/sibling/there"), "").unwrap();
+    let others = install.path().join("post/otherpkgs");
+    fs::create_dir_all(&others).unwrap();
+    fs::set_permissions(install.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    make_other_repository(&others);
+    plan.other_repositories = serde_json::from_value(json!([{
+        "url": format!("file://{}", others.display()), "suite": "./", "components": [], "trust": {"kind": "unsigned"},
+        "source": "otherpkgdir"
+    }]))
+    .unwrap();
+    let mut other = pass(&["nano"], &["site-tool"], &[]);
+    other["environment"] = json!({"SITE_FLAG": "yes"});
+    plan.other_passes = serde_json::from_value(json!([other])).unwrap();
     let run = run(&plan, Some(install.path().to_owned())).await;
     print_times(&run);
     let product = run.product();
     let log = run.log();
-    use StageStatus::{Done, Skipped};
+    use StageStatus::Done;
     let statuses: Vec<_> = run.stages().into_iter().map(|(_, status)| status).collect();
-    assert_eq!(statuses, [Done, Done, Skipped, Done, Done, Done, Done]);
+    assert_eq!(statuses, [Done; 7]);
 
     let out = run.scratch.path().join("out");
     let mode = |name: &str| fs::metadata(out.join(name)).unwrap().mode() & 0o7777;
@@ -198,7 +229,8 @@ async fn a_debian_image_is_built_whole() {
     for absent in ["usr/sbin/policy-rc.d", "etc/apt/apt.conf.d/99mmdebstrap", "usr/bin/tree", "run/imgctl-initrd"] {
         assert!(!root.join(absent).exists(), "{absent}");
     }
-    assert!(root.join("usr/bin/nano").exists());
+    assert!(!root.join("usr/bin/nano").exists());
+    assert_eq!(text("opt/site"), "site");
     assert_eq!(
         fs::read_dir(root.join("var/cache/apt/archives"))
             .unwrap()

@@ -50,6 +50,8 @@ struct Seen {
     pushes: u32,
     log: Vec<String>,
     acknowledged: u64,
+    uploaded: Vec<u8>,
+    uploads: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -152,6 +154,10 @@ impl Peer {
 
     pub(crate) fn log(&self) -> Vec<String> {
         self.seen.lock().unwrap().log.clone()
+    }
+
+    pub(crate) fn uploaded(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().uploaded.clone()
     }
 
     /// Waits for a fact on the agent's disk.
@@ -281,7 +287,28 @@ impl Sessions for Service {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn upload(&self, _: Request<Streaming<v1::UploadMessage>>) -> Result<Response<v1::UploadResponse>, Status> {
-        Err(Status::unimplemented("no test uploads"))
+    /// The first breaks off in the middle.
+    async fn upload(&self, request: Request<Streaming<v1::UploadMessage>>) -> Result<Response<v1::UploadResponse>, Status> {
+        use v1::upload_message::Message;
+        let uploads = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.uploads += 1;
+            seen.uploads
+        };
+        let mut inbound = request.into_inner();
+        let mut bytes = Vec::new();
+        let first = inbound.message().await?.and_then(|first| first.message);
+        assert_eq!(first, Some(Message::Header(v1::UploadHeader { attempt: Some(ATTEMPT) })));
+        while let Some(message) = inbound.message().await? {
+            let Some(Message::Data(data)) = message.message else { panic!("a second header") };
+            bytes.extend_from_slice(&data);
+            if uploads == 1 {
+                return Err(Status::unavailable("the test said so"));
+            }
+        }
+        let digest = rootfs::digest::Digest::of(&bytes).to_string();
+        let answer = v1::UploadResponse { bytes: bytes.len() as u64, digest };
+        self.seen.lock().unwrap().uploaded = bytes;
+        Ok(Response::new(answer))
     }
 }
