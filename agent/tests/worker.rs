@@ -41,7 +41,7 @@ fn make_other_repository(folder: &Path) {
 }
 
 /// What a Debian image needs to boot from the network.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 13] = [
     "linux-image-cloud-amd64",
     "dracut",
     "dracut-network",
@@ -53,6 +53,8 @@ const PACKAGES: [&str; 11] = [
     "isc-dhcp-client",
     "procps",
     "nfs-common",
+    "curl",
+    "attr",
 ];
 
 /// An attempt and everything that its worker said.
@@ -226,7 +228,7 @@ async fn a_debian_image_is_built_whole() {
     assert!(text("etc/fstab").contains("test_x86_64 / tmpfs rw 0 1"));
     let sources = text("etc/apt/sources.list");
     assert_eq!(sources.lines().last().unwrap(), format!("deb {} bookworm main", mirror()));
-    for absent in ["usr/sbin/policy-rc.d", "etc/apt/apt.conf.d/99mmdebstrap", "usr/bin/tree", "run/imgctl-initrd"] {
+    for absent in ["usr/sbin/policy-rc.d", "etc/apt/apt.conf.d/99mmdebstrap", "usr/bin/tree", "run/imgctl-initrd", "usr/lib/dracut/modules.d/97imgctl"] {
         assert!(!root.join(absent).exists(), "{absent}");
     }
     assert!(!root.join("usr/bin/nano").exists());
@@ -248,6 +250,9 @@ async fn a_debian_image_is_built_whole() {
     assert!(log.contains(&format!("kernel {0} {0}", product.kernel_version)));
     assert!(log.contains("left out: tg3"));
 
+    if let Some(keep) = std::env::var_os("KEEP_OUT") {
+        Command::new("cp").arg("-a").arg(&out).arg(keep).status().unwrap();
+    }
     let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(out.join("build.json")).unwrap()).unwrap();
     assert_eq!(record["packages"].as_array().unwrap().len(), product.packages as usize);
     assert_eq!(fs::metadata(&product.archive).unwrap().len(), product.bytes);

@@ -17,6 +17,8 @@ pub(super) enum Lack {
     Companion(&'static str),
     #[error("the image has no mount.nfs, so its initrd could not mount a root on NFS")]
     Nfs,
+    #[error("the image has neither curl nor wget, so its initrd could not fetch an image")]
+    Fetch,
 }
 
 impl Lack {
@@ -31,6 +33,7 @@ impl Lack {
             Self::Companion("pgrep") => "add procps to the pkglist",
             Self::Companion("ip") => "add iproute2 to the pkglist",
             Self::Companion(_) => "add the package that has it to the pkglist",
+            Self::Fetch => "add curl to the pkglist",
             Self::Nfs => "add nfs-common (on RPM systems nfs-utils) to the pkglist",
         }
     }
@@ -65,6 +68,9 @@ pub(super) fn dracut_modules(has: &dyn Fn(&str) -> bool) -> Result<String, Lack>
     };
     if !program("mount.nfs") {
         return Err(Lack::Nfs);
+    }
+    if !program("curl") && !program("wget") {
+        return Err(Lack::Fetch);
     }
     Ok(format!("{network} network nfs base kernel-modules"))
 }
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_network_module_goes_by_what_the_image_has() {
-        let base = ["usr/bin/dracut", LEGACY, NETWORKD, "usr/sbin/mount.nfs"];
+        let base = ["usr/bin/dracut", LEGACY, NETWORKD, "usr/sbin/mount.nfs", "usr/bin/curl"];
         for (more, expected) in [
             (
                 &["usr/sbin/dhclient", "usr/bin/pgrep", "usr/bin/ip"][..],

@@ -26,6 +26,16 @@ use crate::worker::report::StageLog;
 /// Where dracut leaves its work, seen from inside; `/run` is not part of the image.
 const DESK: &str = "run/imgctl-initrd";
 
+/// Our own dracut module: fetches what `imgurl=` names. It is shown to dracut by a mount and never is in the image.
+const FETCH: [(&str, &str); 3] = [
+    ("module-setup.sh", include_str!("dracut/module-setup.sh")),
+    ("cmdline.sh", include_str!("dracut/cmdline.sh")),
+    ("imgctlroot.sh", include_str!("dracut/imgctlroot.sh")),
+];
+
+/// Where dracut finds it.
+const FETCH_FOLDER: &str = "usr/lib/dracut/modules.d/97imgctl";
+
 /// One of the two initrds.
 #[derive(Debug, Clone, Copy)]
 struct Flavour {
@@ -35,7 +45,7 @@ struct Flavour {
 }
 
 const FLAVOURS: [Flavour; 2] = [
-    Flavour { name: "stateless", args: &[] },
+    Flavour { name: "stateless", args: &["--add", "imgctl"] },
     // The root itself is NFS, so its file system must be there before anything can be asked for.
     Flavour { name: "statelite", args: &["--filesystems", "nfs"] },
 ];
@@ -79,6 +89,7 @@ fn make(
     }
     let mut mounts = Mounts::default();
     mounts.bind_one(&desk, &shown)?;
+    let fetch = show_fetch(context, &mut mounts)?;
     let job = Job { context, kernel, log, modules, drivers, desk };
     let outcomes = std::thread::scope(|scope| {
         let running = FLAVOURS.map(|flavour| {
@@ -92,7 +103,23 @@ fn make(
         })
     });
     mounts.release()?;
+    fs::remove_dir(&fetch).map_err(StageError::file("remove", &fetch))?;
     outcomes.into_iter().collect()
+}
+
+/// Shows our dracut module to the image's dracut; gives the folder that stands for it.
+fn show_fetch(context: &Context<'_>, mounts: &mut Mounts) -> Result<PathBuf, StageError> {
+    let ours = context.work.join("dracut");
+    fs::create_dir_all(&ours).map_err(StageError::file("make", &ours))?;
+    for (name, text) in FETCH {
+        let path = ours.join(name);
+        let written = fs::write(&path, text).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
+        written.map_err(StageError::file("write", &path))?;
+    }
+    let folder = context.root.join(FETCH_FOLDER);
+    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+    mounts.bind_one(&ours, &folder)?;
+    Ok(folder)
 }
 
 /// What both initrds are made from.
