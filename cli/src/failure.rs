@@ -56,7 +56,7 @@ pub struct Endpoint {
 }
 
 const NEW_IDENTITY: &str =
-    "an admin of the site makes one with `imgctl-coordinator user`; `imgctl-coordinator init` makes the first admin's";
+    "`imgctl-coordinator init` makes an admin's identity, `imgctl-coordinator issue` any other, on the management node";
 
 /// The alerts by which a coordinator refuses a caller.
 const ALERTS: [AlertDescription; 9] = [

@@ -34,8 +34,10 @@ pub enum News {
     Lines(Batch),
     /// The connection of one call is gone, or back.
     Link(u64, Link),
-    /// A call can't go on.
+    /// A watch can't go on.
     Failed(Failure),
+    /// The log can't go on; the build's state is still seen.
+    LogFailed(Failure),
 }
 
 /// How the connection of a call stands.

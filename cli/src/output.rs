@@ -261,7 +261,7 @@ impl Printer {
 
     fn compose<S: AsRef<str>>(&self, spans: &[(Style, S)], terminal: bool) -> Vec<u8> {
         let mut text = self.compose_unended(spans, terminal);
-        if !text.ends_with(b"\n") {
+        if !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
         }
         text

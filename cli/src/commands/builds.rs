@@ -137,7 +137,7 @@ fn show_news(news: &News, context: &Context) -> Result<(), Failure> {
             context.printer.note("connected again");
             Ok(())
         }
-        News::Failed(failure) => Err(failure.clone()),
+        News::Failed(failure) | News::LogFailed(failure) => Err(failure.clone()),
         News::Changed(_) => Ok(()),
     }
 }

@@ -59,7 +59,7 @@ fn start_calls(client: &Client, builds: &[BuildView], news: mpsc::Sender<News>) 
         let reporter = Reporter { call: 0, news };
         calls.spawn(async move {
             if let Err(failure) = log::follow(&client, wanted, USUAL, &reporter).await {
-                reporter.send(News::Failed(failure)).await;
+                reporter.send(News::LogFailed(failure)).await;
             }
         });
     }

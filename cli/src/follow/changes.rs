@@ -7,11 +7,22 @@ use model::stage::StageStatus;
 use crate::format;
 use crate::view::BuildView;
 
+/// What a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// A stage, which the log tells of as well.
+    Stage,
+    /// The end, which a report follows.
+    End,
+    /// Anything else.
+    Course,
+}
+
 /// One line about a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Whether it is about a stage, which the log tells of as well.
-    pub of_stage: bool,
+    /// What it is about.
+    pub topic: Topic,
     /// The line.
     pub text: String,
 }
@@ -27,25 +38,29 @@ pub fn changes(before: Option<&BuildView>, after: &BuildView) -> Vec<Change> {
     let same_wait = before.is_some_and(|before| before.waiting_for == after.waiting_for);
     match &after.build.state {
         BuildState::Queued => match &after.waiting_for {
-            Some(why) if !same_wait || !same => lines.push(other(format!("waiting: {why}"))),
-            None if !same => lines.push(other("queued")),
+            Some(why) if !same_wait || !same => lines.push(course(format!("waiting: {why}"))),
+            None if !same => lines.push(course("queued")),
             _ => {}
         },
         // Said by the attempt and its stages.
         BuildState::Leased { .. } | BuildState::Running { .. } => {}
         _ if same => {}
-        BuildState::Received { generation } => lines.push(other(format!("received as generation {generation}"))),
-        BuildState::Packing { generation } => lines.push(other(format!("packimage: packing generation {generation}"))),
-        BuildState::Succeeded => lines.push(other("succeeded")),
-        BuildState::Failed { failure } => lines.push(other(format!("failed in {}: {}", failure.stage, failure.cause))),
-        BuildState::Cancelled { by } => lines.push(other(format!("cancelled by {by}"))),
+        BuildState::Received { generation } => lines.push(course(format!("received as generation {generation}"))),
+        BuildState::Packing { generation } => lines.push(course(format!("packimage: packing generation {generation}"))),
+        BuildState::Succeeded => lines.push(course("succeeded")),
+        BuildState::Failed { failure } => lines.push(course(format!("failed in {}: {}", failure.stage, failure.cause))),
+        BuildState::Cancelled { by } => lines.push(course(format!("cancelled by {by}"))),
+    }
+    if after.build.state.is_final() {
+        let rest = lines.iter_mut().filter(|line| line.topic == Topic::Course);
+        rest.for_each(|line| line.topic = Topic::End);
     }
     lines
 }
 
 fn attempt_changes(known: Option<&AttemptRecord>, attempt: &AttemptRecord, lines: &mut Vec<Change>) {
     if known.is_none() {
-        lines.push(other(format!("attempt {} on {}", attempt.attempt, attempt.agent)));
+        lines.push(course(format!("attempt {} on {}", attempt.attempt, attempt.agent)));
     }
     for (at, record) in attempt.stages.iter().enumerate() {
         let was = known.and_then(|known| known.stages.get(at)).map_or(StageStatus::Pending, |known| known.status);
@@ -56,15 +71,15 @@ fn attempt_changes(known: Option<&AttemptRecord>, attempt: &AttemptRecord, lines
         if matches!(record.status, StageStatus::Done | StageStatus::Failed) {
             line += &format!(" ({})", format::duration(record.ended_ms - record.started_ms));
         }
-        lines.push(Change { of_stage: true, text: line });
+        lines.push(Change { topic: Topic::Stage, text: line });
     }
     if let (None, Some(outcome)) = (known.and_then(|known| known.outcome.as_ref()), &attempt.outcome) {
-        lines.push(other(format!("attempt {}: {outcome}", attempt.attempt)));
+        lines.push(course(format!("attempt {}: {outcome}", attempt.attempt)));
     }
 }
 
-fn other(text: impl Into<String>) -> Change {
-    Change { of_stage: false, text: text.into() }
+fn course(text: impl Into<String>) -> Change {
+    Change { topic: Topic::Course, text: text.into() }
 }
 
 #[cfg(test)]

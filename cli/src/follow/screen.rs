@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use model::build::BuildState;
 use model::stage::Stage;
 
-use super::changes::changes;
+use super::changes::{Topic, changes};
 use super::log::Batch;
 use super::{Link, News};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::format;
 use crate::output::{Printer, Style, printable};
 use crate::view::BuildView;
@@ -72,6 +72,13 @@ impl Screen {
                 Ok(())
             }
             News::Failed(failure) => Err(failure),
+            News::LogFailed(failure) => {
+                let why = failure.sentence.unwrap_or_default();
+                let id = self.builds().next().map_or(0, |view| view.id().get());
+                self.printer
+                    .warning(&format!("cannot show the rest of the log: {why}; `imgctl builds logs {id}` tries again"));
+                Ok(())
+            }
         }
     }
 
@@ -103,9 +110,9 @@ impl Screen {
         let name = row.build.build.osimage.clone();
         self.tick();
         for change in lines {
-            // Several bars tell it themselves; one log has its own heads for stages.
+            // Several bars tell it themselves; one log has its own heads for stages, and the report its end.
             match (alone, self.printer.draws()) {
-                (true, _) if change.of_stage => {}
+                (true, _) if change.topic != Topic::Course => {}
                 (true, _) => self.printer.commentary(&[(Style::Bold, format!("--- {} ---", change.text))])?,
                 (false, true) => {}
                 (false, false) => self.printer.commentary(&[(Style::Plain, format!("[{name}] {}", change.text))])?,
@@ -122,7 +129,8 @@ impl Screen {
         for line in &batch.lines {
             if (self.section.0, self.section.1.as_str()) != (batch.attempt, line.stage.as_str()) {
                 self.section = (batch.attempt, line.stage.clone());
-                text.push((Style::Bold, format!("--- {} ---\n", line.stage)));
+                text.push((Style::Bold, format!("--- {} ---", line.stage)));
+                text.push((Style::Plain, "\n".to_owned()));
             }
             text.push((Style::Plain, one_line(&line.text)));
         }
@@ -170,7 +178,7 @@ impl Row {
         let view = &self.build;
         if view.build.state.is_final() {
             let took = format::duration(view.build.ended_ms - view.build.submitted_ms);
-            let mark = if view.failure().is_some() { "✗" } else { "✓" };
+            let mark = if view.exit() == Exit::Done { "✓" } else { "✗" };
             return format!("{mark} {} in {took}", view.build.state.word());
         }
         let for_ms = i64::try_from(self.phase_since.elapsed().as_millis()).unwrap_or(i64::MAX);
