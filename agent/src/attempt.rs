@@ -88,14 +88,13 @@ pub struct Attempt {
 impl Attempt {
     /// Carries it out. The last event is told unless the attempt was cancelled; nothing of its tree is left then.
     pub async fn run(self) {
-        let cancel = self.cancel.clone();
-        if let Some(last) = self.carry_out().await
-            && !cancel.is_cancelled()
-        {
-            self.happened(last).await;
-        }
+        let last = self.carry_out().await;
+        // First cleared, then told: whoever hears of the end finds the node as it was.
         if let Err(error) = clear(self.scratch()).await {
             tracing::warn!(attempt = %self.id, "{}", chain(&*error));
+        }
+        if let Some(last) = last.filter(|_| !self.cancel.is_cancelled()) {
+            self.happened(last).await;
         }
         // The driver outlives every attempt; if it doesn't, the agent is ending.
         let _ = self.tell.send(Message::Ended(self.id)).await;
@@ -246,7 +245,12 @@ impl Attempt {
 
     async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
         if order.archive.starts_with(self.spool()) {
-            self.upload(&product, log).await?;
+            match self.upload(&product, log).await {
+                Err(AttemptError::Refused { status, .. }) if status.code() == tonic::Code::ResourceExhausted => {
+                    return Ok(What::Failed(no_room(&status)));
+                }
+                uploaded => uploaded?,
+            }
         }
         let Product { digest, bytes, kernel_version, packages, .. } = product;
         Ok(What::Published(Published { digest: digest.to_string(), bytes, kernel_version, packages, log_lines: 0 }))
@@ -291,6 +295,17 @@ impl Running {
             Some(worker) => worker.end().await,
             None => Ok(String::new()),
         }
+    }
+}
+
+/// A management node without room has none for the next attempt either.
+fn no_room(status: &tonic::Status) -> crate::worker::report::Failure {
+    crate::worker::report::Failure {
+        stage: model::stage::Stage::Publish,
+        cause: status.message().to_owned(),
+        hint: "make room below the install root of the management node, then `imgctl builds retry`".to_owned(),
+        last_lines: Vec::new(),
+        blame: Blame::Build,
     }
 }
 

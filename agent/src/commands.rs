@@ -1,4 +1,5 @@
 //! The subcommands up to their exit status.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "joining is done by a person, who reads the answer here")]
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -55,10 +56,14 @@ pub fn join(args: &Join) -> ExitCode {
     };
     match runtime.block_on(joining::join(args)) {
         Ok((name, folder)) => {
-            tracing::info!("joined as {name}; the identity is in {}", folder.display());
+            println!("joined as {name}; the identity is in {}", folder.display());
+            println!("next: imgctl-agent run");
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&chain(&error), error.exit_code()),
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(error.exit_code())
+        }
     }
 }
 

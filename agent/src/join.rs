@@ -1,6 +1,8 @@
 //! `imgctl-agent join`: a key made here, a certificate from the coordinator, and nothing on disk before both are.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use proto::tls::{self, Identity, NewKey, TlsError};
 use proto::v1;
@@ -38,6 +40,15 @@ pub enum JoinError {
     /// The coordinator said no.
     #[error("the coordinator refused: {0}")]
     Refused(String),
+    /// It joined, but its first configuration can't be written.
+    #[error("it has joined, but `{}` can't be written; write it by hand (deploy/config/agent.toml)", path.display())]
+    FirstConfig {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The identity can't be made or kept.
     #[error("cannot keep the identity")]
     Identity(#[source] TlsError),
@@ -50,18 +61,19 @@ impl JoinError {
             Self::Usage(_) | Self::Config(_) => 2,
             Self::Refused(_) | Self::WrongCoordinator(_) | Self::Joined(_) => 3,
             Self::Unreachable { .. } => 4,
-            Self::Identity(_) => 1,
+            Self::Identity(_) | Self::FirstConfig { .. } => 1,
         }
     }
 }
 
 /// Joins; gives the name and the folder of the identity.
 pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
-    let folder = identity_folder(args)?;
+    let (path, config) = configuration(args)?;
+    let folder = args.identity.clone().unwrap_or_else(|| config.identity());
     if folder.join("cert.pem").exists() {
         return Err(JoinError::Joined(folder));
     }
-    let name = args.name.clone().unwrap_or_else(host_name);
+    let name = args.name.clone().or(config.name.clone()).unwrap_or_else(host_name);
     let key = NewKey::generate(&name).map_err(JoinError::Identity)?;
     let channel = tls::connect_by_fingerprint(&args.coordinator, &args.ca_fingerprint).await;
     let channel = channel.map_err(|error| unconnected(&args.coordinator, error))?;
@@ -75,18 +87,29 @@ pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
     let answer = answer.into_inner();
     let identity = Identity::new(answer.certificate_pem, key.key_pem, answer.ca_pem);
     identity.store(&folder).map_err(JoinError::Identity)?;
+    if !path.exists() && args.identity.is_none() {
+        write_first(&path, &args.coordinator, &name).map_err(|source| JoinError::FirstConfig { path, source })?;
+    }
     Ok((name, folder))
 }
 
-fn identity_folder(args: &Join) -> Result<PathBuf, JoinError> {
-    if let Some(folder) = &args.identity {
-        return Ok(folder.clone());
+/// The configuration file with what it says, or what a first one will say.
+fn configuration(args: &Join) -> Result<(PathBuf, Config), JoinError> {
+    let path = args.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+    let config =
+        if path.exists() { Config::load(&path)? } else { Config::new(args.coordinator.clone(), "/var/lib/imgctl-agent") };
+    Ok((path, config))
+}
+
+/// So that `imgctl-agent run` can follow at once on a node that has no configuration yet.
+fn write_first(path: &Path, coordinator: &str, name: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
     }
-    let default = PathBuf::from(DEFAULT_PATH);
-    match args.config.clone().or_else(|| default.exists().then_some(default)) {
-        Some(path) => Ok(Config::load(&path)?.identity()),
-        None => Ok(Config::new(args.coordinator.clone(), "/var/lib/imgctl-agent").identity()),
-    }
+    let text = format!(
+        "# imgctl agent; every key stands in deploy/config/agent.toml\ncoordinator = {coordinator:?}\nname = {name:?}\nstate_dir = \"/var/lib/imgctl-agent\"\n"
+    );
+    File::create_new(path)?.write_all(text.as_bytes())
 }
 
 fn host_name() -> String {

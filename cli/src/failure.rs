@@ -108,7 +108,7 @@ impl Failure {
         let dir = &endpoint.identity;
         match error {
             TlsError::File { source, path, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::new(Exit::Unreachable, format!("no identity at `{dir}`: there is no `{}`", path.display()))
+                Self::refused(format!("no identity at `{dir}`: there is no `{}`", path.display()))
                     .hint(format!("{NEW_IDENTITY}; name another folder with --identity"))
             }
             TlsError::Address(_) => Self::usage(error.to_string()),
@@ -118,7 +118,7 @@ impl Failure {
             }),
             other => {
                 let why: Vec<String> = chain(other).map(ToString::to_string).collect();
-                Self::new(Exit::Unreachable, format!("the identity at `{dir}` can't be used: {}", why.join(": ")))
+                Self::refused(format!("the identity at `{dir}` can't be used: {}", why.join(": ")))
                     .hint(NEW_IDENTITY)
             }
         }
@@ -218,7 +218,7 @@ fn of_alert(alert: AlertDescription, endpoint: &Endpoint) -> Failure {
         AlertDescription::ProtocolVersion => "speaks no TLS 1.3".to_owned(),
         other => format!("ended the TLS handshake with the alert {other:?}"),
     };
-    Failure::new(Exit::Unreachable, format!("the coordinator at {address} {why}")).hint(NEW_IDENTITY)
+    Failure::refused(format!("the coordinator at {address} {why}")).hint(NEW_IDENTITY)
 }
 
 fn of_code(status: &Status, endpoint: &Endpoint) -> Failure {

@@ -23,7 +23,7 @@ async fn what_is_missing_before_any_connection_is_said_in_one_line() {
     assert_eq!(exit, Exit::Usage);
     assert!(err.starts_with("error: no coordinator is configured\nhint: give --coordinator"), "{err}");
     let (exit, _, err) = imgctl("builds list --coordinator mn:7443 --identity /nonexistent").await;
-    assert_eq!(exit, Exit::Unreachable);
+    assert_eq!(exit, Exit::Refused);
     assert!(err.starts_with("error: no identity at `/nonexistent`: there is no `/nonexistent/cert.pem`\n"), "{err}");
     let (exit, _, err) = imgctl("builds list --config /nonexistent.toml").await;
     assert_eq!(exit, Exit::Usage);

@@ -146,11 +146,9 @@ impl Catalogue {
     /// Takes definitions from stanza text, all or none.
     pub async fn import(&self, source: &str, bytes: &[u8], replace: bool) -> Result<Written, CatalogueError> {
         let source = if source == "-" { "(standard input)" } else { source };
-        let stanzas = stanza::read(source, bytes).map_err(CatalogueError::Problems)?;
-        let now = now_ms();
-        let osimages = stanza::definitions(&stanzas, now).map_err(CatalogueError::Problems)?;
+        let read = stanza::read_definitions(source, bytes, now_ms()).map_err(CatalogueError::Problems)?;
         let (mut writes, mut problems) = (Vec::new(), Vec::new());
-        for (mut osimage, stanza) in osimages.into_iter().zip(&stanzas) {
+        for (stanza, mut osimage) in read {
             let before = self.store.osimage(&osimage.name)?;
             match &before {
                 Some(_) if !replace => {

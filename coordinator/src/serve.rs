@@ -20,6 +20,7 @@ use crate::osimage::Site;
 use crate::pki::{Authority, PkiError, SERVER_DIR};
 use crate::plans::Plans;
 use crate::scheduler::{Desk, Parts};
+use crate::staging;
 use crate::store::{Store, StoreError};
 
 /// How long open calls may go on after the daemon was told to stop.
@@ -63,6 +64,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
     let config = Arc::new(config);
     let _lock = lock(&config)?;
     let at = |path: PathBuf| move |source| ServeError::State { path, source };
+    staging::prepare(&config.install_dir).map_err(at(config.install_dir.clone()))?;
     let authority = Arc::new(Authority::load(&config.pki_dir())?);
     let identity = Identity::load(&config.pki_dir().join(SERVER_DIR))?;
     let (store, store_failed) = Store::open(&config.store_dir())?;

@@ -13,15 +13,21 @@ use model::id::AttemptId;
 /// Below the install root.
 const STAGING: &str = ".imgctl/staging";
 
-/// Makes an attempt's folder; returns its path relative to the install root. Blocking.
-pub fn create(install_dir: &Path) -> io::Result<PathBuf> {
-    let mut secret = [0u8; 16];
-    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+/// Makes the folder of staging folders. Agents also know the install root by it. Blocking.
+pub fn prepare(install_dir: &Path) -> io::Result<()> {
     let staging = install_dir.join(STAGING);
     fs::create_dir_all(&staging)?;
     for private in [install_dir.join(".imgctl"), staging] {
         fs::set_permissions(private, Permissions::from_mode(0o711))?;
     }
+    Ok(())
+}
+
+/// Makes an attempt's folder; returns its path relative to the install root. Blocking.
+pub fn create(install_dir: &Path) -> io::Result<PathBuf> {
+    let mut secret = [0u8; 16];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    prepare(install_dir)?;
     let relative = Path::new(STAGING).join(hex::encode(secret));
     let folder = install_dir.join(&relative);
     fs::create_dir(&folder)?;

@@ -39,6 +39,28 @@ pub struct StanzaValue {
 /// Reads a stanza file; `source` is its name for messages (`stdin` for a pipe). Returns the objects in the order in
 /// which they first appear, or every problem of the file.
 pub fn read(source: &str, bytes: &[u8]) -> Result<Vec<Stanza>, Vec<Problem>> {
+    let (stanzas, problems) = gather(source, bytes);
+    if problems.is_empty() { Ok(stanzas) } else { Err(problems) }
+}
+
+/// Reads a stanza file and makes a definition of every object, or reports every problem of both: a line that can't
+/// be read doesn't hide an attribute that is not known.
+pub fn read_definitions(
+    source: &str,
+    bytes: &[u8],
+    now_ms: i64,
+) -> Result<Vec<(Stanza, Osimage)>, Vec<Problem>> {
+    let (stanzas, mut problems) = gather(source, bytes);
+    let made = definitions(&stanzas, now_ms).unwrap_or_else(|found| {
+        problems.extend(found);
+        Vec::new()
+    });
+    problems.sort_by_key(line_number);
+    if problems.is_empty() { Ok(stanzas.into_iter().zip(made).collect()) } else { Err(problems) }
+}
+
+/// The objects that could be read, beside the problems of the rest.
+fn gather(source: &str, bytes: &[u8]) -> (Vec<Stanza>, Vec<Problem>) {
     let mut reader = Reader { source, ..Reader::default() };
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -225,7 +247,7 @@ impl Reader<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<Vec<Stanza>, Vec<Problem>> {
+    fn finish(mut self) -> (Vec<Stanza>, Vec<Problem>) {
         for draft in self.drafts.iter().filter(|draft| !draft.typed) {
             let name = &draft.stanza.name;
             let message = format!("No objtype value was specified for '{name}'. Cannot create object definition.");
@@ -234,11 +256,8 @@ impl Reader<'_> {
         if self.drafts.is_empty() && self.problems.is_empty() {
             self.problems.push(Problem::at(self.source, "there is no object in it"));
         }
-        if !self.problems.is_empty() {
-            self.problems.sort_by_key(line_number);
-            return Err(self.problems);
-        }
-        Ok(self.drafts.into_iter().map(|draft| draft.stanza).collect())
+        self.problems.sort_by_key(line_number);
+        (self.drafts.into_iter().map(|draft| draft.stanza).collect(), self.problems)
     }
 }
 

@@ -130,7 +130,7 @@ impl Site {
         let config = self.path(&format!("{name}.toml"));
         let scratch = options.scratch.clone().unwrap_or_else(|| state.join("scratch"));
         let lines = format!(
-            "coordinator = {:?}\nname = {name:?}\nstate_dir = {state:?}\nscratch_dir = {scratch:?}\ninstall_dir = {:?}\ninstall = {:?}\n{}",
+            "coordinator = {:?}\nname = {name:?}\nstate_dir = {state:?}\nscratch = {scratch:?}\ninstall_dir = {:?}\ninstall = {:?}\n{}",
             self.cli.coordinator, self.install_dir, options.install, options.config
         );
         fs::write(&config, lines).expect("a file");

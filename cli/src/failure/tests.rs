@@ -43,11 +43,11 @@ fn every_answer_becomes_a_sentence_and_a_code() {
             Exit::Unreachable,
             "no answer within 5 s",
         ),
-        (alert(AlertDescription::CertificateExpired), Exit::Unreachable, "the certificate in `/id` has expired"),
-        (alert(AlertDescription::UnknownCA), Exit::Unreachable, "another CA signed it"),
-        (alert(AlertDescription::CertificateRequired), Exit::Unreachable, "without a certificate"),
-        (alert(AlertDescription::BadCertificate), Exit::Unreachable, "can't accept the certificate in `/id`"),
-        (alert(AlertDescription::AccessDenied), Exit::Unreachable, "no longer lets in"),
+        (alert(AlertDescription::CertificateExpired), Exit::Refused, "the certificate in `/id` has expired"),
+        (alert(AlertDescription::UnknownCA), Exit::Refused, "another CA signed it"),
+        (alert(AlertDescription::CertificateRequired), Exit::Refused, "without a certificate"),
+        (alert(AlertDescription::BadCertificate), Exit::Refused, "can't accept the certificate in `/id`"),
+        (alert(AlertDescription::AccessDenied), Exit::Refused, "no longer lets in"),
     ];
     for (status, exit, part) in table {
         let failure = Failure::of_status(&status, &endpoint());
@@ -100,7 +100,7 @@ fn only_what_may_pass_is_tried_again() {
 fn a_missing_identity_says_who_makes_one() {
     let source = io::Error::from(io::ErrorKind::NotFound);
     let failure = Failure::of_tls(&TlsError::File { action: "read", path: "/id/cert.pem".into(), source }, &endpoint());
-    assert_eq!(failure.exit, Exit::Unreachable);
+    assert_eq!(failure.exit, Exit::Refused);
     assert_eq!(failure.sentence.unwrap(), "no identity at `/id`: there is no `/id/cert.pem`");
     assert!(failure.hint.unwrap().contains("imgctl-coordinator init"));
 }

@@ -195,11 +195,11 @@ mod tests {
                     assert!(read(&dir, "rootimg.cpio.gz").is_some() && read(&dir, "kernel").is_some());
                 }
             });
-            for round in 0..1000 {
-                switch(&dir, number(1 + round % 2)).unwrap();
-            }
+            let switched: Result<Vec<_>, _> = (0..1000).map(|round| switch(&dir, number(1 + round % 2))).collect();
+            // Before anything is asserted, or the reader would never end.
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             reader.join().expect("served at every moment");
+            switched.unwrap();
         });
     }
 

@@ -114,15 +114,24 @@ mod tests {
         fs::create_dir_all(root.join("run")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(root.join("usr/file"), "x").unwrap();
-        for (target, name) in
-            [("usr/lib", "lib"), ("/run", "var"), ("../../outside", "climb"), ("/tmp", "tmp"), ("loop", "loop")]
-        {
+        for (target, name) in [
+            ("usr/lib", "lib"),
+            ("/run", "var"),
+            ("/run", "usr/abs"),
+            ("../../outside", "climb"),
+            ("/tmp", "tmp"),
+            ("loop", "loop"),
+        ] {
             symlink(target, root.join(name)).unwrap();
         }
         let image = InImage::new(&root);
-        for (name, place) in
-            [("/lib/x", "usr/lib/x"), ("/var/a/b", "run/a/b"), ("/lib", "lib"), ("/climb/x", "outside/x")]
-        {
+        for (name, place) in [
+            ("/lib/x", "usr/lib/x"),
+            ("/var/a/b", "run/a/b"),
+            ("/usr/abs/x", "run/x"),
+            ("/lib", "lib"),
+            ("/climb/x", "outside/x"),
+        ] {
             assert_eq!(image.place(name), TreePath::parse(place).unwrap(), "{name}");
         }
         assert_eq!(image.folder("/lib/"), TreePath::parse("usr/lib").unwrap());

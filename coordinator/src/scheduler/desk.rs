@@ -324,7 +324,7 @@ impl Desk {
             name: link.record.name.clone(),
             facts: link.facts().cloned(),
             connected: link.outbox.is_some() && now.duration_since(link.heard) <= lease,
-            in_hand: self.in_hand(&link.record.name).count(),
+            in_hand: self.in_hand(&link.record.name).count() + link.dropping.len(),
         };
         self.links.iter().map(candidate).collect()
     }

@@ -32,6 +32,7 @@ impl Desk {
         }
         let (attempt, number) = (event.attempt, event.number);
         if event.what == What::Dropped {
+            self.links.dropped(&agent, attempt);
             self.links.tell(&agent, ToAgent::Ack(attempt, number));
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! The agents that the desk knows, and the way to each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::agent::{AgentFacts, AgentRecord, AgentState};
 use model::id::AttemptId;
@@ -42,6 +42,8 @@ pub(super) struct Link {
     pub(super) outbox: Option<mpsc::Sender<ToAgent>>,
     /// When it was last heard of, or when the coordinator started.
     pub(super) heard: Instant,
+    /// Attempts that it was told to drop on this session and has not yet cleared away: they still take its slots.
+    pub(super) dropping: BTreeSet<AttemptId>,
 }
 
 /// All agents.
@@ -54,7 +56,7 @@ pub(super) struct Links {
 impl Links {
     /// Agents known from the store: nobody is judged silent before a full lease has passed since the start.
     pub(super) fn known(records: Vec<AgentRecord>, now: Instant) -> Self {
-        let link = |record: AgentRecord| (record.name.clone(), Link { record, session: 0, outbox: None, heard: now });
+        let link = |record: AgentRecord| (record.name.clone(), Link { record, session: 0, outbox: None, heard: now, dropping: BTreeSet::new() });
         Self { by_name: records.into_iter().map(link).collect(), last_session: 0 }
     }
 
@@ -71,7 +73,7 @@ impl Links {
     ) -> SessionId {
         self.last_session += 1;
         let session = self.last_session;
-        let link = Link { session, outbox: Some(outbox), heard: now, record };
+        let link = Link { session, outbox: Some(outbox), heard: now, record, dropping: BTreeSet::new() };
         self.by_name.insert(link.record.name.clone(), link);
         session
     }
@@ -95,6 +97,13 @@ impl Links {
         }
     }
 
+    /// An attempt that it was told to drop is gone.
+    pub(super) fn dropped(&mut self, agent: &AgentName, attempt: AttemptId) {
+        if let Some(link) = self.by_name.get_mut(agent) {
+            link.dropping.remove(&attempt);
+        }
+    }
+
     /// Its session is over.
     pub(super) fn closed(&mut self, agent: &AgentName, session: SessionId) {
         if let Some(link) = self.by_name.get_mut(agent).filter(|link| link.session == session) {
@@ -106,6 +115,11 @@ impl Links {
     /// with a new one and hears it all again.
     pub(super) fn tell(&mut self, agent: &AgentName, message: ToAgent) {
         let Some(link) = self.by_name.get_mut(agent) else { return };
+        if let ToAgent::Drop(attempt, _) = &message
+            && link.outbox.is_some()
+        {
+            link.dropping.insert(*attempt);
+        }
         let sent = link.outbox.as_ref().map(|outbox| outbox.try_send(message));
         if let Some(Err(error)) = sent {
             tracing::warn!(%agent, %error, "the session is stuck and is ended");

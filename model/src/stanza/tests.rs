@@ -124,3 +124,12 @@ fn what_is_written_is_read_back_the_same_and_can_be_cloned_by_sed() {
         assert_eq!((clone[0].name.as_str(), &clone[0].attributes), ("B", &made.attributes));
     }
 }
+
+#[test]
+fn a_line_that_can_not_be_read_hides_no_unknown_attribute() {
+    let text = "a:\n    objtype=osimage\n    no equals sign\n    pkglst=/x\n";
+    let found: Vec<String> =
+        read_definitions("f", text.as_bytes(), 0).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("f:3: ") && found[1].starts_with("f:4: "), "{found:?}");
+}

@@ -1,0 +1,8 @@
+//! The system, as its users meet it: real daemons, real package managers, the real CLI.
+
+mod bad_input;
+mod definitions;
+mod images;
+mod leases;
+mod resolving;
+mod trust;
