@@ -307,6 +307,10 @@ impl Driver {
                 if let Some(hand) = self.hands.remove(&attempt) {
                     hand.forget.cancel();
                 }
+                if why == Leaving::Dropped {
+                    // The coordinator counts it as a taken slot until it hears this.
+                    self.send(attempt, &Event { number: 1, time_ms: crate::worker::report::now_ms(), what: What::Dropped });
+                }
                 self.forget(attempt).await
             }
         }
@@ -343,6 +347,11 @@ impl Driver {
     /// Takes no more work, ends what runs, and gives the coordinator a moment to hear of it. What it does not hear
     /// now it hears from the journal, at the next start.
     async fn stop(mut self) -> Result<(), JournalError> {
+        if let Some(out) = &self.out {
+            let leaving = v1::agent_message::Message::Leaving(v1::Leaving {});
+            // No room: then the session is stuck, and its end says the same.
+            let _ = out.try_send(v1::AgentMessage { message: Some(leaving) });
+        }
         for attempt in self.hands.iter().filter(|(_, hand)| hand.running).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.leave(attempt, Leaving::Stopped).await?;
         }

@@ -11,7 +11,7 @@ use proto::v1::osimages_client::OsimagesClient;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::failure::{Endpoint, Exit, Failure};
+use crate::failure::{Endpoint, Failure};
 use crate::format;
 use crate::profile::Profile;
 

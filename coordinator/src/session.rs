@@ -86,6 +86,7 @@ impl Session {
             Some(FromAgent::Event(event)) => {
                 Ok(self.scheduler.event(agent, session, event_of(event)?).await.map_err(|error: Refused| error)?)
             }
+            Some(FromAgent::Leaving(v1::Leaving {})) => Ok(self.scheduler.leaving(agent, session).await?),
             Some(FromAgent::Hello(_)) => Err(Status::invalid_argument("hello is said once")),
             // A message of a later release: it can be left out, or the protocol's number would have changed.
             None => Ok(()),

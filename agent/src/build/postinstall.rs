@@ -16,7 +16,7 @@ use super::context::{Context, State};
 use super::failure::StageError;
 use super::place::Place;
 use crate::sys::exec::{Cmd, CmdError};
-use crate::sys::mount::{Mounts, unmount_below};
+use crate::sys::mount::{Mounts, make_read_only, unmount_below};
 use crate::sys::process::kill_inside;
 use crate::worker::report::StageLog;
 
@@ -111,20 +111,26 @@ fn environment(context: &Context<'_>, state: &State, target: &Path) -> BTreeMap<
 fn show_tree(context: &Context<'_>, mounts: &mut Mounts) -> Result<PathBuf, StageError> {
     let rootimgdir = &context.plan.rootimgdir;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    let covered: PathBuf;
     let standing = rootimgdir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     if standing == Path::new("/") {
         // Nothing of the path is on this node, so no install root is: an empty folder is all it needs.
         let first: PathBuf = rootimgdir.components().take(2).collect();
         fs::create_dir_all(&first).map_err(StageError::file("make", &first))?;
         mounts.special("tmpfs", &first, plain, Some(c"mode=755"))?;
+        covered = first;
     } else if standing == rootimgdir.as_path() {
         mounts.special("tmpfs", rootimgdir, plain, Some(c"mode=755"))?;
+        covered = rootimgdir.clone();
     } else {
         mirror(context, standing, mounts)?;
+        covered = standing.to_owned();
     }
     let target = rootimgdir.join("rootimg");
     fs::create_dir_all(&target).map_err(StageError::file("make", &target))?;
     mounts.bind_one(&context.root, &target)?;
+    // What a script writes beside the tree would be lost without a word: now it is told.
+    make_read_only(&covered)?;
     Ok(target)
 }
 

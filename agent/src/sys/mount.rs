@@ -136,8 +136,7 @@ impl Mounts {
         self.bind(source, path)?;
         // The flag belongs to each mount by itself, so what is mounted below needs it as well.
         for point in table()?.iter().filter(|mount| mount.path.starts_with(path)) {
-            let flags = MountFlags::BIND | MountFlags::RDONLY | kept_flags(&point.path)?;
-            mount_remount(&point.path, flags, c"").map_err(refused("make read-only", &point.path))?;
+            make_read_only(&point.path)?;
         }
         Ok(())
     }
@@ -162,6 +161,12 @@ impl Drop for Mounts {
             tracing::debug!(%error, "a mount stays until its namespace ends");
         }
     }
+}
+
+/// Lets nothing more be written through the mount at `path`.
+pub fn make_read_only(path: &Path) -> Result<(), MountError> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | kept_flags(path)?;
+    mount_remount(path, flags, c"").map_err(refused("make read-only", path))
 }
 
 /// `nosuid` and such: a remount that leaves them out would take them away, which the kernel may refuse.

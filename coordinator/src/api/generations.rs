@@ -45,7 +45,10 @@ impl v1::generations_server::Generations for Generations {
         let live = live(&records);
         let wanted = Generation::new(number).or(live);
         let record = records.into_iter().find(|record| Some(record.number) == wanted);
-        let missing = || Status::not_found(format!("`{name}` has no generation {}", wanted.map_or(0, Generation::get)));
+        let missing = || match wanted {
+            Some(number) => Status::not_found(format!("`{name}` has no generation {number}")),
+            None => Status::not_found(format!("`{name}` has no generation yet; `imgctl build {name}` makes one")),
+        };
         let record = record.ok_or_else(missing)?;
         let (dir, install_dir, number) = (record.rootimgdir.clone(), self.install_dir.clone(), record.number);
         // Looking for edits stats the whole tree.

@@ -24,7 +24,7 @@ pub mod search;
 mod target;
 
 pub use fill::{Profile, fill};
-pub use pack::{Compress, InvalidPackOption, Method, PackPlan};
+pub use pack::PackPlan;
 pub use release::{Release, System, UnknownRelease};
 pub use resolve::{Resolved, Site, resolve};
 pub use search::{DefaultFile, default_files};

@@ -143,6 +143,10 @@ impl Desk {
                 Ok(())
             }
             Command::Event { agent, session, event } => self.on_event(agent, session, event).await,
+            Command::Leaving { agent, session } => {
+                self.links.leaving(&agent, session);
+                Ok(())
+            }
             Command::Closed { agent, session } => {
                 self.links.closed(&agent, session);
                 Ok(())
@@ -323,7 +327,7 @@ impl Desk {
         let candidate = |link: &super::links::Link| Candidate {
             name: link.record.name.clone(),
             facts: link.facts().cloned(),
-            connected: link.outbox.is_some() && now.duration_since(link.heard) <= lease,
+            connected: link.outbox.is_some() && !link.leaving && now.duration_since(link.heard) <= lease,
             in_hand: self.in_hand(&link.record.name).count() + link.dropping.len(),
         };
         self.links.iter().map(candidate).collect()

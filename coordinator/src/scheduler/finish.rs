@@ -17,7 +17,7 @@ use model::osimage::Osimage;
 use super::Command;
 use super::desk::{Desk, Parts};
 use crate::clock::now_ms;
-use crate::generation::{Number, RootimgDir, retain};
+use crate::generation::{Number, RootimgDir, retain, sweep};
 use crate::logs::LogLine;
 use crate::osimage::{Site, resolve};
 use crate::packimage::{self, Format, PackOrder, Packed};
@@ -37,12 +37,15 @@ pub(super) struct ReceivedTree {
 pub(super) struct PackedImage {
     packed: Packed,
     removed: Vec<Number>,
+    /// Trees that a removed generation handed on, from and to.
+    moved: Vec<(Number, Number)>,
 }
 
 impl Desk {
     /// Goes on with what an earlier run had begun.
     pub(super) fn resume_work(&mut self) {
         let builds: Vec<Build> = self.active.values().map(|active| active.build.clone()).collect();
+        self.sweep(&builds);
         for build in builds {
             match &build.state {
                 BuildState::Packing { generation } => self.pack(build.id, *generation),
@@ -53,6 +56,17 @@ impl Desk {
                         self.receive(AttemptId { build: build.id, attempt: record.attempt });
                     }
                 }
+            }
+        }
+    }
+
+    /// Clears what an earlier run of the coordinator left half done in the rootimgdirs that it was working on.
+    fn sweep(&self, builds: &[Build]) {
+        for build in builds.iter().filter(|build| build.state != BuildState::Queued) {
+            let swept = RootimgDir::open(&build.rootimgdir, &self.parts.config.install_dir);
+            let swept = swept.map_err(|error| chain(&error)).and_then(|dir| sweep(&dir).map_err(|error| chain(&error)));
+            if let Err(error) = swept {
+                tracing::warn!(rootimgdir = %build.rootimgdir.display(), error, "can't be cleared of half done work");
             }
         }
     }
@@ -150,7 +164,7 @@ impl Desk {
         let Some(active) = self.active.get_mut(&id) else { return Ok(()) };
         active.work = None;
         let mut build = active.build.clone();
-        let PackedImage { packed, removed } = match result {
+        let PackedImage { packed, removed, moved } = match result {
             Ok(image) => image,
             Err(failure) => {
                 self.note(&build, "packimage", &failure.cause);
@@ -172,7 +186,11 @@ impl Desk {
         build.ended_ms = now_ms();
         self.note(&build, "packimage", &format!("generation {number} is live, image UUID {}", packed.uuid));
         let removed: Vec<Generation> = removed.into_iter().filter_map(Number::ours).collect();
-        self.parts.store.save_generations(&build, record.as_slice(), &removed).await?;
+        let mut kept = self.parts.store.generations(&build.rootimgdir)?;
+        kept.retain(|one| !removed.contains(&one.number) && Some(one.number) != record.as_ref().map(|new| new.number));
+        kept.extend(record);
+        hand_over(&mut kept, &moved);
+        self.parts.store.save_generations(&build, &kept, &removed).await?;
         self.show(build);
         Ok(())
     }
@@ -233,7 +251,6 @@ fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool
     let digest = archive.digest.parse();
     let digest = digest.map_err(|_| here("receive", format!("`{}` is not a digest", archive.digest), None))?;
     let install_dir = parts.config.install_dir.clone();
-    let executable = std::env::current_exe().map_err(|error| here("receive", error.to_string(), None))?;
     let order = ReceiveOrder {
         archive: staging::archive(&install_dir, &record.staging, attempt),
         digest,
@@ -241,7 +258,8 @@ fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool
         rootimgdir: build.rootimgdir.clone(),
         install_dir,
         attempt,
-        unpacker: vec![executable.into_os_string(), OsString::from("unpack")],
+        // By this name it is found even after the file was replaced by an upgrade.
+        unpacker: vec![OsString::from("/proc/self/exe"), OsString::from("unpack")],
     };
     receive(&order, cancel).map_err(|error| receive_failure(&error))
 }
@@ -263,11 +281,24 @@ fn pack_now(parts: &Parts, build: &Build, number: Generation, cancel: &AtomicBoo
     let order = pack_order(parts, build, &osimage.ok_or_else(gone)?)?;
     let dir = RootimgDir::open(&build.rootimgdir, &parts.config.install_dir).map_err(|error| failed(&error))?;
     let packed = packimage::pack(&order, &dir, number.into(), cancel).map_err(|error| failed(&error))?;
-    let kept = retain(&dir, parts.config.keep_generations, &[packed.generation]).map_err(|error| failed(&error))?;
-    for (path, error) in &kept.refused {
-        tracing::warn!(path = %path.display(), %error, "an old generation can't be removed");
+    let (removed, moved) = prune(&dir, parts.config.keep_generations, packed.generation);
+    Ok(PackedImage { packed, removed, moved })
+}
+
+/// Old generations go. The image is live already, so what can't be removed is no failure of the build.
+fn prune(dir: &RootimgDir, keep: usize, live: Number) -> (Vec<Number>, Vec<(Number, Number)>) {
+    match retain(dir, keep, &[live]) {
+        Ok(kept) => {
+            for (path, error) in &kept.refused {
+                tracing::warn!(path = %path.display(), %error, "an old generation can't be removed");
+            }
+            (kept.removed, kept.moved)
+        }
+        Err(error) => {
+            tracing::warn!(rootimgdir = %dir.path().display(), error = chain(&error), "old generations can't be removed");
+            (Vec::new(), Vec::new())
+        }
     }
-    Ok(PackedImage { packed, removed: kept.removed })
 }
 
 fn pack_order(parts: &Parts, build: &Build, osimage: &Osimage) -> Result<PackOrder, Failure> {
@@ -334,6 +365,23 @@ fn sealed(before: GenerationRecord, build: &Build, number: Generation, packed: &
         packed_ms: now_ms(),
         artefacts,
         ..before
+    }
+}
+
+/// A tree that moved has a new owner; the generations that share it say so.
+fn hand_over(records: &mut [GenerationRecord], moved: &[(Number, Number)]) {
+    for (from, to) in moved {
+        let (Some(from), Some(to)) = (from.ours(), to.ours()) else { continue };
+        for record in records.iter_mut().filter(|record| record.tree_of == Some(from)) {
+            record.tree_of = (record.number != to).then_some(to);
+        }
+    }
+    for record in records {
+        let tree = record.tree_of.unwrap_or(record.number);
+        let path = model::generation::generation_dir(&record.rootimgdir, tree).join("rootimg");
+        for artefact in record.artefacts.iter_mut().filter(|artefact| artefact.name == "rootimg") {
+            artefact.path.clone_from(&path);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Link {
     pub(super) heard: Instant,
     /// Attempts that it was told to drop on this session and has not yet cleared away: they still take its slots.
     pub(super) dropping: BTreeSet<AttemptId>,
+    /// It said that it is stopping.
+    pub(super) leaving: bool,
 }
 
 /// All agents.
@@ -56,7 +58,7 @@ pub(super) struct Links {
 impl Links {
     /// Agents known from the store: nobody is judged silent before a full lease has passed since the start.
     pub(super) fn known(records: Vec<AgentRecord>, now: Instant) -> Self {
-        let link = |record: AgentRecord| (record.name.clone(), Link { record, session: 0, outbox: None, heard: now, dropping: BTreeSet::new() });
+        let link = |record: AgentRecord| (record.name.clone(), Link::new(record, 0, None, now));
         Self { by_name: records.into_iter().map(link).collect(), last_session: 0 }
     }
 
@@ -73,7 +75,7 @@ impl Links {
     ) -> SessionId {
         self.last_session += 1;
         let session = self.last_session;
-        let link = Link { session, outbox: Some(outbox), heard: now, record, dropping: BTreeSet::new() };
+        let link = Link::new(record, session, Some(outbox), now);
         self.by_name.insert(link.record.name.clone(), link);
         session
     }
@@ -101,6 +103,13 @@ impl Links {
     pub(super) fn dropped(&mut self, agent: &AgentName, attempt: AttemptId) {
         if let Some(link) = self.by_name.get_mut(agent) {
             link.dropping.remove(&attempt);
+        }
+    }
+
+    /// It is stopping, and takes no more work on this session.
+    pub(super) fn leaving(&mut self, agent: &AgentName, session: SessionId) {
+        if let Some(link) = self.by_name.get_mut(agent).filter(|link| link.session == session) {
+            link.leaving = true;
         }
     }
 
@@ -142,6 +151,10 @@ impl Links {
 }
 
 impl Link {
+    fn new(record: AgentRecord, session: SessionId, outbox: Option<mpsc::Sender<ToAgent>>, heard: Instant) -> Self {
+        Self { record, session, outbox, heard, dropping: BTreeSet::new(), leaving: false }
+    }
+
     /// Whether it can be reached.
     pub(super) fn state(&self, lease: Duration, now: Instant) -> AgentState {
         match (&self.outbox, now.duration_since(self.heard) > lease) {

@@ -172,6 +172,7 @@ enum Command {
     Greet { greeting: Greeting, answer: Answer<Welcome> },
     Heartbeat { agent: AgentName, session: SessionId, scratch_free_bytes: u64 },
     Event { agent: AgentName, session: SessionId, event: AgentEvent },
+    Leaving { agent: AgentName, session: SessionId },
     Closed { agent: AgentName, session: SessionId },
     Received { attempt: AttemptId, result: Result<finish::ReceivedTree, Failure> },
     Packed { build: BuildId, result: Result<finish::PackedImage, Failure> },
@@ -223,6 +224,11 @@ impl Scheduler {
     /// Something happened in an attempt.
     pub async fn event(&self, agent: AgentName, session: SessionId, event: AgentEvent) -> Result<(), Refused> {
         self.tell(Command::Event { agent, session, event }).await
+    }
+
+    /// An agent is stopping and takes no more work.
+    pub async fn leaving(&self, agent: AgentName, session: SessionId) -> Result<(), Refused> {
+        self.tell(Command::Leaving { agent, session }).await
     }
 
     /// A session is over.
