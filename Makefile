@@ -10,6 +10,7 @@ demo: ## coordinator, agent, one real build, in one folder
 
 test: ## every test; installs what it needs
 	deploy/tools/install.sh test
+	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --no-fail-fast
 
 lint: ## formatting and lints, as a change should pass them

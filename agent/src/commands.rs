@@ -1,5 +1,9 @@
 //! The subcommands up to their exit status.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "joining is done by a person, who reads the answer here")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "joining is done by a person, who reads the answer here"
+)]
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -309,7 +309,10 @@ impl Driver {
                 }
                 if why == Leaving::Dropped {
                     // The coordinator counts it as a taken slot until it hears this.
-                    self.send(attempt, &Event { number: 1, time_ms: crate::worker::report::now_ms(), what: What::Dropped });
+                    self.send(
+                        attempt,
+                        &Event { number: 1, time_ms: crate::worker::report::now_ms(), what: What::Dropped },
+                    );
                 }
                 self.forget(attempt).await
             }

@@ -96,8 +96,11 @@ pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
 /// The configuration file with what it says, or what a first one will say.
 fn configuration(args: &Join) -> Result<(PathBuf, Config), JoinError> {
     let path = args.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
-    let config =
-        if path.exists() { Config::load(&path)? } else { Config::new(args.coordinator.clone(), "/var/lib/imgctl-agent") };
+    let config = if path.exists() {
+        Config::load(&path)?
+    } else {
+        Config::new(args.coordinator.clone(), "/var/lib/imgctl-agent")
+    };
     Ok((path, config))
 }
 

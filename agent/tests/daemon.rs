@@ -144,6 +144,7 @@ async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() 
     assert_eq!(published.digest, rootfs::digest::Digest::of(&uploaded).to_string());
     // Two of the worker, and one for each try of the upload.
     assert_eq!((published.log_lines, peer.log().len()), (4, 4));
-    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool()) && is_empty(&config.scratch())).await;
+    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool()) && is_empty(&config.scratch()))
+        .await;
     agent.abort();
 }

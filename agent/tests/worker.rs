@@ -27,7 +27,8 @@ fn make_other_repository(folder: &Path) {
     fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     fs::create_dir_all(tree.join("opt")).unwrap();
     fs::write(tree.join("opt/site"), "site").unwrap();
-    let control = "Package: site-tool\nVersion: 1.0\nArchitecture: all\nMaintainer: site <s@example.com>\nDescription: test\n";
+    let control =
+        "Package: site-tool\nVersion: 1.0\nArchitecture: all\nMaintainer: site <s@example.com>\nDescription: test\n";
     fs::write(tree.join("DEBIAN/control"), control).unwrap();
     let script = "#!/bin/sh\ntest \"$SITE_FLAG\" = yes\n";
     fs::write(tree.join("DEBIAN/postinst"), script).unwrap();
@@ -228,7 +229,13 @@ async fn a_debian_image_is_built_whole() {
     assert!(text("etc/fstab").contains("test_x86_64 / tmpfs rw 0 1"));
     let sources = text("etc/apt/sources.list");
     assert_eq!(sources.lines().last().unwrap(), format!("deb {} bookworm main", mirror()));
-    for absent in ["usr/sbin/policy-rc.d", "etc/apt/apt.conf.d/99mmdebstrap", "usr/bin/tree", "run/imgctl-initrd", "usr/lib/dracut/modules.d/97imgctl"] {
+    for absent in [
+        "usr/sbin/policy-rc.d",
+        "etc/apt/apt.conf.d/99mmdebstrap",
+        "usr/bin/tree",
+        "run/imgctl-initrd",
+        "usr/lib/dracut/modules.d/97imgctl",
+    ] {
         assert!(!root.join(absent).exists(), "{absent}");
     }
     assert!(!root.join("usr/bin/nano").exists());

@@ -82,10 +82,8 @@ fn check_expiry(identity: &Identity, dir: &Path, now_ms: i64) -> Result<(), Fail
         return Ok(());
     }
     let when = format::moment(peer.expires_ms);
-    Err(Failure::refused(format!("the certificate in `{}` expired on {when}", dir.display())).hint(
-        format!(
-            "`imgctl-coordinator issue --name {} --role {} --out DIR` makes a new one",
-            peer.caller.name, peer.caller.role
-        ),
-    ))
+    Err(Failure::refused(format!("the certificate in `{}` expired on {when}", dir.display())).hint(format!(
+        "`imgctl-coordinator issue --name {} --role {} --out DIR` makes a new one",
+        peer.caller.name, peer.caller.role
+    )))
 }

@@ -118,8 +118,7 @@ impl Failure {
             }),
             other => {
                 let why: Vec<String> = chain(other).map(ToString::to_string).collect();
-                Self::refused(format!("the identity at `{dir}` can't be used: {}", why.join(": ")))
-                    .hint(NEW_IDENTITY)
+                Self::refused(format!("the identity at `{dir}` can't be used: {}", why.join(": "))).hint(NEW_IDENTITY)
             }
         }
     }

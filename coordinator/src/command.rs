@@ -50,9 +50,9 @@ async fn serve_until_signal(config: Config) -> Result<(), Box<dyn Error>> {
         tracing::info!("stopping");
         on_signal.cancel();
     });
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; is another coordinator running?", config.listen)
-    })?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}; is another coordinator running?", config.listen))?;
     // Port 0 is for tests and demonstrations: they read the real one here.
     println!("listening on {}", listener.local_addr()?);
     tracing::info!(address = %listener.local_addr()?, "listening");
@@ -126,7 +126,9 @@ pub fn pack_tree(
             println!("{}: {} entries, {} bytes, {}", out.display(), report.entries, report.bytes_out, report.digest);
             ExitCode::SUCCESS
         }
-        Err(error @ (offline::PackTreeError::Format(_) | offline::PackTreeError::Exlist { .. })) => fail(REFUSED, &error),
+        Err(error @ (offline::PackTreeError::Format(_) | offline::PackTreeError::Exlist { .. })) => {
+            fail(REFUSED, &error)
+        }
         Err(error) => fail(FAILED, &error),
     }
 }

@@ -150,6 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_shipped_file_has_every_key_with_its_default() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/coordinator.toml");
+        let text = fs::read_to_string(&shipped).unwrap();
+        let loaded = toml::to_string(&Config::load(&shipped).unwrap()).unwrap();
+        assert_eq!(loaded, toml::to_string(&Config::default()).unwrap());
+        for key in loaded.lines().filter_map(|line| line.split(' ').next()).chain(["root_password_hash"]) {
+            assert!(text.contains(&format!("{key} =")), "{key}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_and_a_bad_value_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");

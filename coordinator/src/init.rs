@@ -101,9 +101,11 @@ fn write_cli_config(dir: &Path, config: &Config) -> Result<(), InitError> {
     if path.exists() {
         return Ok(());
     }
-    let host = if config.listen.ip().is_unspecified() { "localhost".to_owned() } else { config.listen.ip().to_string() };
+    let host =
+        if config.listen.ip().is_unspecified() { "localhost".to_owned() } else { config.listen.ip().to_string() };
     let identity = dir.join("identity");
-    let text = format!("coordinator = \"{host}:{}\"\nidentity = {:?}\n", config.listen.port(), identity.display().to_string());
+    let text =
+        format!("coordinator = \"{host}:{}\"\nidentity = {:?}\n", config.listen.port(), identity.display().to_string());
     write_new(&path, &text)
 }
 

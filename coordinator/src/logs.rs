@@ -2,15 +2,18 @@
 //!
 //! A line's number is its place in the file, from 1. What an agent sends again after a break is recognised by its
 //! number and left out; a line without its end (a kill in the middle of a write) is cut off at the next open and
-//! comes again. On disk a line is `<milliseconds> <stage> <text>`.
+//! comes again. On disk a line is `<milliseconds> <stage> <text>`. A log that has ended is kept compressed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_compression::tokio::write::ZstdEncoder;
 use model::id::{Attempt, AttemptId, BuildId};
+use rootfs::compress::zstd_reader;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 /// One line of a log.
@@ -62,12 +65,15 @@ pub struct Logs {
 #[derive(Debug)]
 pub struct AttemptLog {
     path: PathBuf,
-    file: Mutex<File>,
+    /// None once it is compressed: nothing can be added.
+    file: Mutex<Option<File>>,
     head: watch::Sender<Head>,
 }
 
 /// The largest part of a file that is read at once for a watcher, in bytes.
 const READ: u64 = 256 << 10;
+/// The part of a file that is read at once when its lines are counted, in bytes.
+const READ_AHEAD: usize = 1 << 20;
 
 impl Logs {
     /// Opens the folder, making it if there is none.
@@ -101,15 +107,29 @@ impl Logs {
 
     /// The last lines of an attempt, at most `count`.
     pub fn tail(&self, id: AttemptId, count: usize) -> Vec<LogLine> {
-        let Ok(mut file) = File::open(self.path(id)) else { return Vec::new() };
-        let length = file.metadata().map_or(0, |meta| meta.len());
-        let mut text = Vec::new();
-        let read = file.seek(SeekFrom::Start(length.saturating_sub(READ))).and_then(|_| file.read_to_end(&mut text));
-        if read.is_err() {
-            return Vec::new();
+        let Ok(mut reader) = LogReader::open(&self.path(id), 1) else { return Vec::new() };
+        let mut last = VecDeque::with_capacity(count);
+        while let Ok((_, lines)) = reader.read(u64::MAX) {
+            if lines.is_empty() {
+                break;
+            }
+            last.extend(lines);
+            last.drain(..last.len().saturating_sub(count));
         }
-        let lines: Vec<LogLine> = text.split(|byte| *byte == b'\n').filter_map(parse).collect();
-        lines[lines.len().saturating_sub(count)..].to_vec()
+        last.into()
+    }
+
+    /// Compresses the log of an attempt that has ended. The plain file goes when the compressed one is on disk.
+    pub async fn compress(&self, id: AttemptId) -> io::Result<()> {
+        let plain = self.path(id);
+        let (aside, sealed) = (plain.with_extension("log.zst.new"), sealed(&plain));
+        let mut from = tokio::fs::File::open(&plain).await?;
+        let mut to = ZstdEncoder::new(tokio::fs::File::create(&aside).await?);
+        tokio::io::copy(&mut from, &mut to).await?;
+        to.shutdown().await?;
+        to.into_inner().sync_all().await?;
+        tokio::fs::rename(&aside, &sealed).await?;
+        tokio::fs::remove_file(&plain).await
     }
 
     fn path(&self, id: AttemptId) -> PathBuf {
@@ -117,15 +137,25 @@ impl Logs {
     }
 }
 
+fn sealed(plain: &Path) -> PathBuf {
+    plain.with_extension("log.zst")
+}
+
 impl AttemptLog {
     fn open(path: &Path) -> io::Result<Self> {
+        let sealed = sealed(path);
+        if sealed.exists() {
+            let mut reader = BufReader::with_capacity(READ_AHEAD, zstd_reader(File::open(&sealed)?)?);
+            let head = Head { ended: true, ..count(&mut reader)? };
+            return Ok(Self { path: path.to_owned(), file: Mutex::new(None), head: watch::Sender::new(head) });
+        }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         let file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
-        let head = count(&file)?;
+        let head = count(&mut BufReader::with_capacity(READ_AHEAD, &file))?;
         file.set_len(head.bytes)?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), head: watch::Sender::new(head) })
+        Ok(Self { path: path.to_owned(), file: Mutex::new(Some(file)), head: watch::Sender::new(head) })
     }
 
     /// How far it has come, now and at every change.
@@ -139,6 +169,7 @@ impl AttemptLog {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let head = self.head.borrow().clone();
         let wanted = head.lines + 1;
+        let Some(file) = file.as_mut() else { return Ok(first.saturating_add(lines.len() as u64)) };
         let skip = usize::try_from(wanted.saturating_sub(first)).unwrap_or(usize::MAX);
         if first > wanted || skip >= lines.len() {
             return Ok(wanted);
@@ -166,35 +197,52 @@ impl AttemptLog {
 
     /// A place to read from line `from` on.
     pub fn reader(&self, from: u64) -> io::Result<LogReader> {
-        let mut reader = LogReader { file: BufReader::new(File::open(&self.path)?), next: 1 };
+        LogReader::open(&self.path, from)
+    }
+}
+
+/// Reads a log from a line on.
+pub struct LogReader {
+    lines: Box<dyn BufRead + Send>,
+    /// The number of the next line.
+    pub next: u64,
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl LogReader {
+    /// Opens the log whose plain file is, or was, `path`.
+    fn open(path: &Path, from: u64) -> io::Result<Self> {
+        let lines: Box<dyn BufRead + Send> = match File::open(path) {
+            Ok(plain) => Box::new(BufReader::new(plain)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Box::new(BufReader::new(zstd_reader(File::open(sealed(path))?)?))
+            }
+            Err(error) => return Err(error),
+        };
+        let mut reader = Self { lines, next: 1 };
         let mut line = Vec::new();
         while reader.next < from {
             line.clear();
-            if reader.file.read_until(b'\n', &mut line)? == 0 {
+            if reader.lines.read_until(b'\n', &mut line)? == 0 {
                 break;
             }
             reader.next += 1;
         }
         Ok(reader)
     }
-}
 
-/// Reads a log from a line on.
-#[derive(Debug)]
-pub struct LogReader {
-    file: BufReader<File>,
-    /// The number of the next line.
-    pub next: u64,
-}
-
-impl LogReader {
     /// The next lines, at most about 256 KiB of them and none beyond `lines`, with the number of the first.
     pub fn read(&mut self, lines: u64) -> io::Result<(u64, Vec<LogLine>)> {
         let (first, mut found, mut bytes) = (self.next, Vec::new(), 0);
         let mut line = Vec::new();
         while self.next <= lines && bytes < READ {
             line.clear();
-            let read = self.file.read_until(b'\n', &mut line)?;
+            let read = self.lines.read_until(b'\n', &mut line)?;
             if read == 0 {
                 break;
             }
@@ -206,8 +254,7 @@ impl LogReader {
     }
 }
 
-fn count(file: &File) -> io::Result<Head> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+fn count(reader: &mut impl BufRead) -> io::Result<Head> {
     let (mut head, mut line) = (Head::default(), Vec::new());
     loop {
         line.clear();
@@ -289,5 +336,21 @@ mod tests {
         let (first, lines) = log.reader(2).unwrap().read(3).unwrap();
         assert_eq!((first, lines), (2, vec![line("b"), line("c")]));
         assert_eq!(logs.tail(id(), 2), [line("c"), line("d")]);
+    }
+
+    #[tokio::test]
+    async fn a_compressed_log_reads_as_before_and_takes_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path()).unwrap();
+        logs.attempt(id()).unwrap().append(1, &["a", "b", "c"].map(line)).unwrap();
+        logs.end(id());
+        logs.compress(id()).await.unwrap();
+        assert!(!dir.path().join("1/1.log").exists());
+        let log = logs.attempt(id()).unwrap();
+        assert!(log.head().borrow().ended);
+        assert_eq!(log.append(4, &[line("d")]).unwrap(), 5);
+        assert_eq!(all(&log), ["a", "b", "c"]);
+        assert_eq!(logs.tail(id(), 1), [line("c")]);
+        assert!(!dir.path().join("1/1.log").exists());
     }
 }

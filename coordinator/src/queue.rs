@@ -40,7 +40,8 @@ pub fn lacks(build: &Build, agent: &Candidate) -> Vec<String> {
     }
     let system = &build.needs.package_system;
     if !facts.package_systems.contains(system) {
-        let has = if facts.package_systems.is_empty() { "nothing".to_owned() } else { facts.package_systems.join(", ") };
+        let has =
+            if facts.package_systems.is_empty() { "nothing".to_owned() } else { facts.package_systems.join(", ") };
         lacks.push(format!("it has no tools for {system} (it has {has}); {}", tools_for(system)));
     }
     if let Some(why) = build.needs.install.first().filter(|_| facts.install == InstallView::None) {

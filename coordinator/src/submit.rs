@@ -16,8 +16,8 @@ use model::problem::Problem;
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::generation::{EditsError, RootimgDir, local_edits};
-use crate::packimage::Format;
 use crate::osimage::{Resolved, resolve};
+use crate::packimage::Format;
 use crate::plans::Plans;
 use crate::scheduler::{NewBuild, Refused, Scheduler};
 use crate::store::{Store, StoreError};
@@ -167,7 +167,9 @@ impl Submitter {
             if let Some(exact) = all.iter().find(|osimage| osimage.name.as_str() == name) {
                 if !fits(&exact) {
                     let arch = exact.get("osarch").unwrap_or("no architecture");
-                    return Err(SubmitError::Nothing(format!("osimage `{name}` is of {arch}, which --arch leaves out")));
+                    return Err(SubmitError::Nothing(format!(
+                        "osimage `{name}` is of {arch}, which --arch leaves out"
+                    )));
                 }
                 chosen.insert(exact.name.clone(), exact.clone());
                 continue;
@@ -287,7 +289,8 @@ fn is_diskless(osimage: &Osimage) -> bool {
 }
 
 fn fits_arch(osimage: &Osimage, arches: &[Arch]) -> bool {
-    arches.is_empty() || osimage.get("osarch").and_then(|arch| arch.parse().ok()).is_some_and(|arch| arches.contains(&arch))
+    arches.is_empty()
+        || osimage.get("osarch").and_then(|arch| arch.parse().ok()).is_some_and(|arch| arches.contains(&arch))
 }
 
 fn check_pack(wish: &PackWish) -> Vec<Problem> {
@@ -310,10 +313,7 @@ fn unbuilt(store: &Store, osimage: &Osimage, found: &Resolved) -> Option<Problem
     let dir = &found.plan.rootimgdir;
     let built = store.generations(dir).ok()?.last().map(|record| record.number);
     let none: Option<Generation> = None;
-    let text = format!(
-        "{}/rootimg does not exist, run genimage first: `imgctl genimage {}`",
-        dir.display(),
-        osimage.name
-    );
+    let text =
+        format!("{}/rootimg does not exist, run genimage first: `imgctl genimage {}`", dir.display(), osimage.name);
     (built == none).then(|| Problem::new(text))
 }

@@ -30,7 +30,9 @@ pub enum Arch {
 
 /// Not an architecture that we know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a known architecture; known are x86_64 (amd64), ppc64le (ppc64el), aarch64 (arm64), ppc64, x86 and s390x")]
+#[error(
+    "`{0}` is not a known architecture; known are x86_64 (amd64), ppc64le (ppc64el), aarch64 (arm64), ppc64, x86 and s390x"
+)]
 pub struct UnknownArch(pub String);
 
 impl Arch {

@@ -217,9 +217,9 @@ impl BuildState {
             BuildEvent::Leased { agent, attempt } if *self == Self::Queued => Ok(Self::Leased { agent, attempt }),
             BuildEvent::Packing { generation } => self.pack(generation),
             BuildEvent::Finished if matches!(self, Self::Received { .. } | Self::Packing { .. }) => Ok(Self::Succeeded),
-            BuildEvent::StageStarted { attempt, stage } => self.held(attempt, "running", |agent| {
-                Self::Running { agent, attempt, stage }
-            }),
+            BuildEvent::StageStarted { attempt, stage } => {
+                self.held(attempt, "running", |agent| Self::Running { agent, attempt, stage })
+            }
             BuildEvent::Lost { attempt, failure, again } => {
                 self.held(attempt, "queued", |_| if again { Self::Queued } else { Self::Failed { failure } })
             }

@@ -3,7 +3,10 @@
 /// The candidate that differs least from `name`, if one is near: at most two letters, and a third of its length.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let measured = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
-    measured.filter(|(distance, candidate)| *distance <= 2.min(candidate.len() / 3)).min().map(|(_, candidate)| candidate)
+    measured
+        .filter(|(distance, candidate)| *distance <= 2.min(candidate.len() / 3))
+        .min()
+        .map(|(_, candidate)| candidate)
 }
 
 /// How many letters must be put in, taken out, exchanged or swapped with a neighbour to get from one to the other.

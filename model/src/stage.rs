@@ -27,8 +27,15 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Prepare, Self::Packages, Self::Otherpkgs, Self::Configure, Self::Postinstall, Self::Initrd, Self::Publish];
+    pub const ALL: [Self; 7] = [
+        Self::Prepare,
+        Self::Packages,
+        Self::Otherpkgs,
+        Self::Configure,
+        Self::Postinstall,
+        Self::Initrd,
+        Self::Publish,
+    ];
 
     /// The stage's name as written everywhere.
     pub fn as_str(self) -> &'static str {

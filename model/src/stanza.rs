@@ -45,11 +45,7 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Vec<Stanza>, Vec<Problem>> {
 
 /// Reads a stanza file and makes a definition of every object, or reports every problem of both: a line that can't
 /// be read doesn't hide an attribute that is not known.
-pub fn read_definitions(
-    source: &str,
-    bytes: &[u8],
-    now_ms: i64,
-) -> Result<Vec<(Stanza, Osimage)>, Vec<Problem>> {
+pub fn read_definitions(source: &str, bytes: &[u8], now_ms: i64) -> Result<Vec<(Stanza, Osimage)>, Vec<Problem>> {
     let (stanzas, mut problems) = gather(source, bytes);
     let made = definitions(&stanzas, now_ms).unwrap_or_else(|found| {
         problems.extend(found);

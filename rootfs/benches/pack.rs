@@ -19,9 +19,7 @@ use rootfs::unpack::{UnpackOptions, unpack};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let root = args
-        .next()
-        .or_else(|| std::env::var("ROOTFS_BENCH_TREE").ok());
+    let root = args.next().or_else(|| std::env::var("ROOTFS_BENCH_TREE").ok());
     let Some(root) = root else {
         println!("no tree given: pass one, or set ROOTFS_BENCH_TREE");
         return Ok(());
@@ -33,16 +31,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let scratch = tempfile::tempdir()?;
     measure("walk", || Ok(rootfs::walk::Walk::new(root)?.count() as u64))?;
-    measure("cpio, no compression", || {
-        packed(root, scratch.path(), Compression::None, threads)
-    })?;
-    measure("cpio, gzip 6", || {
-        packed(root, scratch.path(), Compression::default(), threads)
-    })?;
+    measure("cpio, no compression", || packed(root, scratch.path(), Compression::None, threads))?;
+    measure("cpio, gzip 6", || packed(root, scratch.path(), Compression::default(), threads))?;
     let zstd = Compression::Zstd(ZstdLevel::default());
-    measure("cpio, zstd 3", || {
-        packed(root, scratch.path(), zstd, threads)
-    })?;
+    measure("cpio, zstd 3", || packed(root, scratch.path(), zstd, threads))?;
     let archive = scratch.path().join("tree.tar.zst");
     measure("tar, zstd 3", || {
         let mut out = Compressor::new(std::fs::File::create(&archive)?, zstd, threads)?;
@@ -53,17 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir(&tree)?;
     let mut manifest = Manifest::default();
     measure("unpack with manifest", || {
-        let unpacked = unpack(
-            zstd_reader(std::fs::File::open(&archive)?)?,
-            &tree,
-            UnpackOptions::default(),
-        )?;
+        let unpacked = unpack(zstd_reader(std::fs::File::open(&archive)?)?, &tree, UnpackOptions::default())?;
         manifest = unpacked.manifest;
         Ok(unpacked.bytes)
     })?;
-    measure("edits of an unchanged tree", || {
-        Ok(rootfs::edits::edits(&manifest, &tree)?.len() as u64)
-    })?;
+    measure("edits of an unchanged tree", || Ok(rootfs::edits::edits(&manifest, &tree)?.len() as u64))?;
     measure("remove", || Ok(remove_tree(&tree).map(|()| 0)?))?;
     Ok(())
 }

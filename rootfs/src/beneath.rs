@@ -14,17 +14,12 @@ use rustix::io::Errno;
 use crate::path::TreePath;
 
 /// How every folder is opened here.
-pub(crate) const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+pub(crate) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// How a file is opened for reading: never through a link, never waiting for a peer.
-pub(crate) const CONTENT: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
+pub(crate) const CONTENT: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A tree held by its root, with the chain of folders to the last path asked for.
 #[derive(Debug)]
@@ -37,10 +32,7 @@ impl Beneath {
     /// Holds the tree at `root`, which may be reached through links: it is the caller's word.
     pub(crate) fn open(root: &Path) -> Result<Beneath, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Beneath {
-            root: rustix::fs::open(root, flags, Mode::empty())?,
-            chain: Vec::new(),
-        })
+        Ok(Beneath { root: rustix::fs::open(root, flags, Mode::empty())?, chain: Vec::new() })
     }
 
     /// The root itself.
@@ -52,16 +44,10 @@ impl Beneath {
     pub(crate) fn folder(&mut self, path: &TreePath) -> Result<BorrowedFd<'_>, Errno> {
         let mut depth = 0;
         for component in path.components() {
-            let known = self
-                .chain
-                .get(depth)
-                .is_some_and(|(name, _)| **name == *component);
+            let known = self.chain.get(depth).is_some_and(|(name, _)| **name == *component);
             if !known {
                 self.chain.truncate(depth);
-                let above = self
-                    .chain
-                    .last()
-                    .map_or(self.root.as_fd(), |(_, folder)| folder.as_fd());
+                let above = self.chain.last().map_or(self.root.as_fd(), |(_, folder)| folder.as_fd());
                 let folder = openat(above, component, FOLDER, Mode::empty())?;
                 self.chain.push((component.into(), folder));
             }
@@ -92,12 +78,7 @@ mod tests {
         symlink("b", dir.path().join("a/link")).unwrap();
         let mut beneath = Beneath::open(dir.path()).unwrap();
         assert!(beneath.folder(&TreePath::parse("a/b").unwrap()).is_ok());
-        assert_eq!(
-            beneath
-                .folder(&TreePath::parse("a/link").unwrap())
-                .unwrap_err(),
-            Errno::NOTDIR
-        );
+        assert_eq!(beneath.folder(&TreePath::parse("a/link").unwrap()).unwrap_err(), Errno::NOTDIR);
         assert!(beneath.folder(&TreePath::root()).is_ok());
     }
 }

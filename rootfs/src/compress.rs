@@ -116,11 +116,7 @@ impl<W: Write> std::fmt::Debug for Compressor<W> {
     }
 }
 
-fn zstd_encoder<W: Write>(
-    out: W,
-    level: ZstdLevel,
-    threads: NonZeroUsize,
-) -> io::Result<zstd::Encoder<'static, W>> {
+fn zstd_encoder<W: Write>(out: W, level: ZstdLevel, threads: NonZeroUsize) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, level.0)?;
     encoder.include_checksum(true)?;
     encoder.multithread(u32::try_from(threads.get()).unwrap_or(u32::MAX))?;
@@ -140,31 +136,22 @@ mod tests {
     use super::*;
 
     fn compressed(compression: Compression, threads: usize, data: &[u8]) -> Vec<u8> {
-        let mut writer =
-            Compressor::new(Vec::new(), compression, NonZeroUsize::new(threads).unwrap()).unwrap();
+        let mut writer = Compressor::new(Vec::new(), compression, NonZeroUsize::new(threads).unwrap()).unwrap();
         writer.write_all(data).unwrap();
         writer.finish().unwrap()
     }
 
     fn some_data() -> Vec<u8> {
-        (0..9_000_000u32)
-            .map(|n| (n.wrapping_mul(n >> 7) >> 11) as u8 & 0x3f)
-            .collect()
+        (0..9_000_000u32).map(|n| (n.wrapping_mul(n >> 7) >> 11) as u8 & 0x3f).collect()
     }
 
     #[test]
     fn zstd_comes_back_and_does_not_depend_on_threads() {
         let data = some_data();
         let one = compressed(Compression::Zstd(ZstdLevel::default()), 1, &data);
-        assert_eq!(
-            one,
-            compressed(Compression::Zstd(ZstdLevel::default()), 3, &data)
-        );
+        assert_eq!(one, compressed(Compression::Zstd(ZstdLevel::default()), 3, &data));
         let mut back = Vec::new();
-        zstd_reader(&one[..])
-            .unwrap()
-            .read_to_end(&mut back)
-            .unwrap();
+        zstd_reader(&one[..]).unwrap().read_to_end(&mut back).unwrap();
         assert!(back == data);
     }
 
@@ -173,11 +160,7 @@ mod tests {
         let good = compressed(Compression::Zstd(ZstdLevel::default()), 1, &some_data());
         let mut damaged = good.clone();
         damaged[good.len() / 2] ^= 4;
-        for bad in [
-            &good[..good.len() - 1],
-            &good[..good.len() / 2],
-            &damaged[..],
-        ] {
+        for bad in [&good[..good.len() - 1], &good[..good.len() / 2], &damaged[..]] {
             let read = zstd_reader(bad).and_then(|mut reader| reader.read_to_end(&mut Vec::new()));
             assert!(read.is_err());
         }

@@ -54,12 +54,7 @@ pub struct CpioWriter<W> {
 impl<W: Write> CpioWriter<W> {
     /// Begins an archive.
     pub fn new(out: W) -> Self {
-        CpioWriter {
-            out,
-            inodes: 0,
-            written: 0,
-            owed: 0,
-        }
+        CpioWriter { out, inodes: 0, written: 0, owed: 0 }
     }
 
     /// A number no other file of this archive has.
@@ -72,16 +67,8 @@ impl<W: Write> CpioWriter<W> {
     pub fn begin(&mut self, member: &CpioMember) -> io::Result<()> {
         self.settled()?;
         let (kind_bits, device) = kind_bits(&member.kind);
-        let target: &[u8] = if let Kind::Symlink(target) = &member.kind {
-            target
-        } else {
-            b""
-        };
-        let size = if target.is_empty() {
-            member.size
-        } else {
-            target.len() as u32
-        };
+        let target: &[u8] = if let Kind::Symlink(target) = &member.kind { target } else { b"" };
+        let size = if target.is_empty() { member.size } else { target.len() as u32 };
         let fields = [
             member.inode.0,
             kind_bits | member.attributes.mode,
@@ -108,11 +95,8 @@ impl<W: Write> CpioWriter<W> {
 
     /// Writes the next piece of the content of the member begun last.
     pub fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let owed = u32::try_from(bytes.len())
-            .ok()
-            .and_then(|length| self.owed.checked_sub(length));
-        self.owed =
-            owed.ok_or_else(|| io::Error::other("more content than the archive member has"))?;
+        let owed = u32::try_from(bytes.len()).ok().and_then(|length| self.owed.checked_sub(length));
+        self.owed = owed.ok_or_else(|| io::Error::other("more content than the archive member has"))?;
         self.put(bytes)?;
         if self.owed == 0 { self.pad() } else { Ok(()) }
     }
@@ -120,10 +104,7 @@ impl<W: Write> CpioWriter<W> {
     /// Ends the archive; gives back the stream and the length.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         self.settled()?;
-        self.header(
-            &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, TRAILER.len() as u32 + 1, 0],
-            TRAILER,
-        )?;
+        self.header(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, TRAILER.len() as u32 + 1, 0], TRAILER)?;
         // GNU cpio's block size: boot loaders that concatenate archives rely on nothing more than 4.
         let rest = (512 - self.written % 512) % 512;
         self.put(&[0; 512][..rest as usize])?;
@@ -195,11 +176,7 @@ pub struct CpioReader<R> {
 impl<R: Read> CpioReader<R> {
     /// Begins at the start of an archive.
     pub fn new(stream: R) -> Self {
-        CpioReader {
-            stream,
-            read: 0,
-            left: 0,
-        }
+        CpioReader { stream, read: 0, left: 0 }
     }
 
     /// The next member; `None` at the trailer. Content not read is skipped.
@@ -237,21 +214,7 @@ impl<R: Read> CpioReader<R> {
     }
 
     fn member(&mut self, fields: &[u32; 13], name: Vec<u8>) -> io::Result<CpioMember> {
-        let [
-            inode,
-            mode,
-            uid,
-            gid,
-            nlink,
-            mtime,
-            size,
-            _,
-            _,
-            major,
-            minor,
-            _,
-            _,
-        ] = *fields;
+        let [inode, mode, uid, gid, nlink, mtime, size, _, _, major, minor, _, _] = *fields;
         let device = DeviceNumber { major, minor };
         let mut member_size = size;
         let kind = match mode & 0o170_000 {
@@ -272,20 +235,8 @@ impl<R: Read> CpioReader<R> {
             _ => return Err(broken("a member is of unknown kind")),
         };
         self.left = member_size;
-        let attributes = Attributes {
-            mode: mode & 0o7777,
-            uid,
-            gid,
-            mtime: Stamp(i64::from(mtime), 0),
-        };
-        Ok(CpioMember {
-            name,
-            kind,
-            attributes,
-            inode: Inode(inode),
-            nlink,
-            size: member_size,
-        })
+        let attributes = Attributes { mode: mode & 0o7777, uid, gid, mtime: Stamp(i64::from(mtime), 0) };
+        Ok(CpioMember { name, kind, attributes, inode: Inode(inode), nlink, size: member_size })
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
@@ -318,8 +269,5 @@ impl<R: Read> Read for CpioReader<R> {
 }
 
 fn broken(what: &'static str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("cpio archive is damaged: {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("cpio archive is damaged: {what}"))
 }

@@ -63,9 +63,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -117,11 +115,7 @@ pub struct HashingWriter<W> {
 impl<W: Write> HashingWriter<W> {
     /// Hashes everything written to `inner` through this.
     pub fn new(inner: W) -> Self {
-        HashingWriter {
-            inner,
-            hasher: Hasher::new(),
-            count: 0,
-        }
+        HashingWriter { inner, hasher: Hasher::new(), count: 0 }
     }
 
     /// The writer, the digest and the number of bytes.
@@ -154,11 +148,7 @@ pub struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Hashes everything read from `inner` through this.
     pub fn new(inner: R) -> Self {
-        HashingReader {
-            inner,
-            hasher: Hasher::new(),
-            count: 0,
-        }
+        HashingReader { inner, hasher: Hasher::new(), count: 0 }
     }
 
     /// Reads what is left, then gives the digest and the number of bytes of the whole.
@@ -187,14 +177,7 @@ mod tests {
     fn a_digest_reads_back_as_written() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
         assert_eq!(ABC.parse(), Ok(Digest::of(b"abc")));
-        for bad in [
-            "",
-            "ba78",
-            "sha256:",
-            "sha256:zz",
-            "md5:900150983cd24fb0d6963f7d28e17f72",
-            &ABC[..70],
-        ] {
+        for bad in ["", "ba78", "sha256:", "sha256:zz", "md5:900150983cd24fb0d6963f7d28e17f72", &ABC[..70]] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }
@@ -205,14 +188,8 @@ mod tests {
         writer.write_all(b"a").unwrap();
         writer.write_all(b"bc").unwrap();
         let (bytes, digest, count) = writer.finish();
-        assert_eq!(
-            (&bytes[..], digest, count),
-            (&b"abc"[..], Digest::of(b"abc"), 3)
-        );
-        assert_eq!(
-            HashingReader::new(&b"abc"[..]).finish().unwrap(),
-            (Digest::of(b"abc"), 3)
-        );
+        assert_eq!((&bytes[..], digest, count), (&b"abc"[..], Digest::of(b"abc"), 3));
+        assert_eq!(HashingReader::new(&b"abc"[..]).finish().unwrap(), (Digest::of(b"abc"), 3));
     }
 
     #[test]

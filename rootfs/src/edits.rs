@@ -88,11 +88,8 @@ impl fmt::Display for Aspect {
 
 /// Compares the tree at `root` with its manifest; sorted by path.
 pub fn edits(manifest: &Manifest, root: &Path) -> Result<Vec<Edit>, ManifestError> {
-    let mut before: HashMap<&TreePath, &ManifestEntry> = manifest
-        .entries
-        .iter()
-        .map(|entry| (&entry.path, entry))
-        .collect();
+    let mut before: HashMap<&TreePath, &ManifestEntry> =
+        manifest.entries.iter().map(|entry| (&entry.path, entry)).collect();
     let mut edits = Vec::new();
     let mut walk = Walk::new(root)?;
     while let Some(entry) = walk.next().transpose()? {
@@ -108,25 +105,14 @@ pub fn edits(manifest: &Manifest, root: &Path) -> Result<Vec<Edit>, ManifestErro
                 aspects => EditKind::Changed(aspects),
             },
         };
-        edits.push(Edit {
-            path: entry.path,
-            kind,
-        });
+        edits.push(Edit { path: entry.path, kind });
     }
-    edits.extend(before.into_keys().map(|path| Edit {
-        path: path.clone(),
-        kind: EditKind::Removed,
-    }));
+    edits.extend(before.into_keys().map(|path| Edit { path: path.clone(), kind: EditKind::Removed }));
     edits.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(edits)
 }
 
-fn compare(
-    manifest: &Manifest,
-    old: &ManifestEntry,
-    walk: &Walk,
-    new: &Entry,
-) -> Result<Vec<Aspect>, ManifestError> {
+fn compare(manifest: &Manifest, old: &ManifestEntry, walk: &Walk, new: &Entry) -> Result<Vec<Aspect>, ManifestError> {
     let mut aspects = Vec::new();
     match (&old.node, &new.kind) {
         (Node::File { .. }, Kind::File) => {
@@ -134,12 +120,8 @@ fn compare(
                 aspects.push(Aspect::Content);
             }
         }
-        (Node::Symlink { target }, Kind::Symlink(now)) if target != now => {
-            aspects.push(Aspect::Target)
-        }
-        (Node::Char(device), Kind::Char(now)) | (Node::Block(device), Kind::Block(now))
-            if device != now =>
-        {
+        (Node::Symlink { target }, Kind::Symlink(now)) if target != now => aspects.push(Aspect::Target),
+        (Node::Char(device), Kind::Char(now)) | (Node::Block(device), Kind::Block(now)) if device != now => {
             aspects.push(Aspect::Device);
         }
         (Node::Dir, Kind::Dir)
@@ -162,12 +144,7 @@ fn compare(
 }
 
 /// An edit that restores size and time still changes the inode, and that time can not be set back.
-fn content_differs(
-    manifest: &Manifest,
-    old: &ManifestEntry,
-    walk: &Walk,
-    new: &Entry,
-) -> Result<bool, ManifestError> {
+fn content_differs(manifest: &Manifest, old: &ManifestEntry, walk: &Walk, new: &Entry) -> Result<bool, ManifestError> {
     let Node::File { size, digest } = &old.node else {
         return Ok(true);
     };
@@ -178,9 +155,6 @@ fn content_differs(
         return Ok(false);
     }
     let read = digest_of(walk.open(new)?);
-    let (_, now) = read.map_err(|source| ManifestError::Content {
-        path: new.path.clone(),
-        source,
-    })?;
+    let (_, now) = read.map_err(|source| ManifestError::Content { path: new.path.clone(), source })?;
     Ok(now != *digest)
 }

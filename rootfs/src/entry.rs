@@ -116,31 +116,20 @@ pub(crate) fn stamp_of(time: &StatxTimestamp) -> Stamp {
 
 /// The identity in a `statx` result.
 pub(crate) fn id_of(stat: &Statx) -> FileId {
-    FileId {
-        dev: (stat.stx_dev_major, stat.stx_dev_minor),
-        ino: stat.stx_ino,
-    }
+    FileId { dev: (stat.stx_dev_major, stat.stx_dev_minor), ino: stat.stx_ino }
 }
 
 /// The kind in a `statx` result; `target` is asked for symbolic links only. `None` for sockets, which exist
 /// only as long as someone listens.
-pub(crate) fn kind_of<E>(
-    stat: &Statx,
-    target: impl FnOnce() -> Result<Vec<u8>, E>,
-) -> Result<Option<Kind>, E> {
-    let device = DeviceNumber {
-        major: stat.stx_rdev_major,
-        minor: stat.stx_rdev_minor,
-    };
-    Ok(Some(
-        match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Dir,
-            FileType::Symlink => Kind::Symlink(target()?),
-            FileType::Fifo => Kind::Fifo,
-            FileType::CharacterDevice => Kind::Char(device),
-            FileType::BlockDevice => Kind::Block(device),
-            FileType::Socket | FileType::Unknown => return Ok(None),
-        },
-    ))
+pub(crate) fn kind_of<E>(stat: &Statx, target: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Option<Kind>, E> {
+    let device = DeviceNumber { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
+    Ok(Some(match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink(target()?),
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => Kind::Char(device),
+        FileType::BlockDevice => Kind::Block(device),
+        FileType::Socket | FileType::Unknown => return Ok(None),
+    }))
 }

@@ -76,10 +76,7 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, BadEscape> {
                 at += 4;
             }
             _ => {
-                return Err(BadEscape {
-                    at,
-                    text: text.to_owned(),
-                });
+                return Err(BadEscape { at, text: text.to_owned() });
             }
         }
     }

@@ -42,10 +42,7 @@ impl Filter {
         excludes: impl IntoIterator<Item = P>,
         includes: impl IntoIterator<Item = P>,
     ) -> Filter {
-        let rule = |pattern: P| Rule {
-            pattern: pattern.into(),
-            hits: 0,
-        };
+        let rule = |pattern: P| Rule { pattern: pattern.into(), hits: 0 };
         Filter {
             excludes: excludes.into_iter().map(rule).collect(),
             includes: includes.into_iter().map(rule).collect(),
@@ -59,18 +56,10 @@ impl Filter {
             name.push(b'/');
             name.extend_from_slice(path.as_bytes());
         }
-        let Some(exclude) = self
-            .excludes
-            .iter_mut()
-            .find(|rule| matches(&rule.pattern, &name))
-        else {
+        let Some(exclude) = self.excludes.iter_mut().find(|rule| matches(&rule.pattern, &name)) else {
             return Verdict::Stays;
         };
-        match self
-            .includes
-            .iter_mut()
-            .find(|rule| matches(&rule.pattern, &name))
-        {
+        match self.includes.iter_mut().find(|rule| matches(&rule.pattern, &name)) {
             Some(include) => {
                 include.hits += 1;
                 Verdict::Saved
@@ -150,19 +139,14 @@ fn bracket(pattern: &[u8], byte: u8) -> Option<(bool, usize)> {
         match *pattern.get(at)? {
             b']' if at > first => return Some((found != negated, at + 1)),
             b'[' if pattern.get(at + 1) == Some(&b':') => {
-                let end = at
-                    + 2
-                    + pattern[at + 2..]
-                        .windows(2)
-                        .position(|pair| pair == b":]")?;
+                let end = at + 2 + pattern[at + 2..].windows(2).position(|pair| pair == b":]")?;
                 found |= in_class(&pattern[at + 2..end], byte);
                 at = end + 2;
             }
             _ => {
                 let (low, after) = bracket_member(pattern, at)?;
                 at = after;
-                let ranged = pattern.get(at) == Some(&b'-')
-                    && !matches!(pattern.get(at + 1), None | Some(b']'));
+                let ranged = pattern.get(at) == Some(&b'-') && !matches!(pattern.get(at + 1), None | Some(b']'));
                 if ranged {
                     let (high, after) = bracket_member(pattern, at + 1)?;
                     found |= (low..=high).contains(&byte);
@@ -301,12 +285,7 @@ mod tests {
             .arg("-print0")
             .output()
             .unwrap();
-        output
-            .stdout
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect()
+        output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()
     }
 
     #[test]
@@ -315,16 +294,8 @@ mod tests {
         let all = find(dir.path(), &[]);
         for pattern in PATTERNS {
             let theirs = find(dir.path(), &["-path", pattern]);
-            let ours: BTreeSet<_> = all
-                .iter()
-                .filter(|name| matches(pattern.as_bytes(), name))
-                .cloned()
-                .collect();
-            let show = |set: &BTreeSet<Vec<u8>>| {
-                set.iter()
-                    .map(|n| String::from_utf8_lossy(n).into_owned())
-                    .collect()
-            };
+            let ours: BTreeSet<_> = all.iter().filter(|name| matches(pattern.as_bytes(), name)).cloned().collect();
+            let show = |set: &BTreeSet<Vec<u8>>| set.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect();
             let (ours, theirs): (Vec<String>, Vec<String>) = (show(&ours), show(&theirs));
             assert_eq!(ours, theirs, "pattern `{pattern}`");
         }
@@ -332,13 +303,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_match_by_byte() {
-        let name = Path::new("./caf")
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .copied()
-            .chain([0xe9])
-            .collect::<Vec<_>>();
+        let name = Path::new("./caf").as_os_str().as_bytes().iter().copied().chain([0xe9]).collect::<Vec<_>>();
         assert!(matches(b"./caf?", &name));
         assert!(matches(b"./caf\xe9", &name));
         assert!(!matches(b"./caf??", &name));
@@ -346,23 +311,13 @@ mod tests {
 
     #[test]
     fn includes_win_and_hits_are_counted() {
-        let mut filter = Filter::new(
-            ["./usr/share/zoneinfo*", "./never"],
-            ["./usr/share/zoneinfo/UTC"],
-        );
+        let mut filter = Filter::new(["./usr/share/zoneinfo*", "./never"], ["./usr/share/zoneinfo/UTC"]);
         let mut judge = |name: &str| filter.judge(&TreePath::parse(name).unwrap());
         assert_eq!(judge("usr/share"), Verdict::Stays);
         assert_eq!(judge("usr/share/zoneinfo"), Verdict::Goes);
         assert_eq!(judge("usr/share/zoneinfo/UTC"), Verdict::Saved);
         assert_eq!(judge("usr/share/zoneinfo/CET"), Verdict::Goes);
-        assert_eq!(
-            filter
-                .excludes()
-                .iter()
-                .map(|rule| rule.hits)
-                .collect::<Vec<_>>(),
-            [2, 0]
-        );
+        assert_eq!(filter.excludes().iter().map(|rule| rule.hits).collect::<Vec<_>>(), [2, 0]);
         assert_eq!(filter.includes()[0].hits, 1);
     }
 

@@ -97,8 +97,7 @@ impl<W: Write> GzipWriter<W> {
         while !self.flying.is_empty() {
             self.collect()?;
         }
-        self.out
-            .write_all(&self.crc.clone().finalize().to_le_bytes())?;
+        self.out.write_all(&self.crc.clone().finalize().to_le_bytes())?;
         // The format keeps the length modulo 4 GiB.
         self.out.write_all(&(self.length as u32).to_le_bytes())?;
         Ok(self.out)
@@ -119,12 +118,7 @@ impl<W: Write> GzipWriter<W> {
         self.length += data.len() as u64;
         // One answer each: a worker never waits to give it.
         let (answer, answered) = sync_channel(1);
-        self.crew.send(Block {
-            data,
-            dictionary,
-            last,
-            answer,
-        })?;
+        self.crew.send(Block { data, dictionary, last, answer })?;
         self.flying.push_back(answered);
         Ok(())
     }
@@ -167,9 +161,7 @@ impl<W: Write> Write for GzipWriter<W> {
 
 impl<W: Write> std::fmt::Debug for GzipWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GzipWriter")
-            .field("length", &self.length)
-            .finish_non_exhaustive()
+        f.debug_struct("GzipWriter").field("length", &self.length).finish_non_exhaustive()
     }
 }
 
@@ -184,24 +176,18 @@ impl Crew {
         // As long as the blocks in flight: sending never waits.
         let (blocks, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        let mut crew = Crew {
-            blocks: Some(blocks),
-            workers: Vec::new(),
-        };
+        let mut crew = Crew { blocks: Some(blocks), workers: Vec::new() };
         for number in 0..threads.get() {
             let receiver = Arc::clone(&receiver);
             let worker = thread::Builder::new().name(format!("gzip-{number}"));
-            crew.workers
-                .push(worker.spawn(move || work(level, &receiver))?);
+            crew.workers.push(worker.spawn(move || work(level, &receiver))?);
         }
         Ok(crew)
     }
 
     fn send(&self, block: Block) -> io::Result<()> {
         let blocks = self.blocks.as_ref().expect("blocks are taken only by drop");
-        blocks
-            .send(block)
-            .map_err(|_| io::Error::other("all compressing threads ended early"))
+        blocks.send(block).map_err(|_| io::Error::other("all compressing threads ended early"))
     }
 }
 
@@ -232,28 +218,16 @@ fn work(level: GzipLevel, blocks: &Mutex<Receiver<Block>>) {
 fn deflate_block(deflate: &mut Compress, block: Block) -> io::Result<Deflated> {
     deflate.reset();
     if !block.dictionary.is_empty() {
-        deflate
-            .set_dictionary(&block.dictionary)
-            .map_err(io::Error::other)?;
+        deflate.set_dictionary(&block.dictionary).map_err(io::Error::other)?;
     }
-    let flush = if block.last {
-        FlushCompress::Finish
-    } else {
-        FlushCompress::Sync
-    };
+    let flush = if block.last { FlushCompress::Finish } else { FlushCompress::Sync };
     let mut bytes = Vec::with_capacity(block.data.len() / 2 + 1024);
     loop {
         let taken = deflate.total_in() as usize;
-        let status = deflate
-            .compress_vec(&block.data[taken..], &mut bytes, flush)
-            .map_err(io::Error::other)?;
+        let status = deflate.compress_vec(&block.data[taken..], &mut bytes, flush).map_err(io::Error::other)?;
         let all_taken = deflate.total_in() as usize == block.data.len();
         // Room to spare in the output means that the flush is complete.
-        let complete = if block.last {
-            status == Status::StreamEnd
-        } else {
-            bytes.len() < bytes.capacity()
-        };
+        let complete = if block.last { status == Status::StreamEnd } else { bytes.len() < bytes.capacity() };
         if all_taken && complete {
             break;
         }
@@ -261,11 +235,7 @@ fn deflate_block(deflate: &mut Compress, block: Block) -> io::Result<Deflated> {
     }
     let mut crc = Hasher::new();
     crc.update(&block.data);
-    Ok(Deflated {
-        bytes,
-        crc,
-        data: block.data,
-    })
+    Ok(Deflated { bytes, crc, data: block.data })
 }
 
 #[cfg(test)]

@@ -20,30 +20,17 @@ impl Mounts {
 
     fn parse(table: &[u8]) -> Mounts {
         let field = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescape_octal);
-        Mounts(
-            table
-                .split(|byte| *byte == b'\n')
-                .filter_map(field)
-                .collect(),
-        )
+        Mounts(table.split(|byte| *byte == b'\n').filter_map(field).collect())
     }
 
     /// The mount points strictly below `root`, which must be canonical.
     pub(crate) fn below(&self, root: &Path) -> Vec<PathBuf> {
-        self.0
-            .iter()
-            .filter(|point| point.starts_with(root) && *point != root)
-            .cloned()
-            .collect()
+        self.0.iter().filter(|point| point.starts_with(root) && *point != root).cloned().collect()
     }
 
     /// The mount points at or below `root`, which must be canonical.
     pub(crate) fn at_or_below(&self, root: &Path) -> Vec<PathBuf> {
-        self.0
-            .iter()
-            .filter(|point| point.starts_with(root))
-            .cloned()
-            .collect()
+        self.0.iter().filter(|point| point.starts_with(root)).cloned().collect()
     }
 }
 
@@ -53,15 +40,7 @@ fn unescape_octal(field: &[u8]) -> PathBuf {
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {
         match (byte, tail) {
-            (
-                b'\\',
-                [
-                    a @ b'0'..=b'3',
-                    b @ b'0'..=b'7',
-                    c @ b'0'..=b'7',
-                    after @ ..,
-                ],
-            ) => {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
                 out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 rest = after;
             }
@@ -86,10 +65,7 @@ mod tests {
     #[test]
     fn points_below_a_folder_are_found_by_component() {
         let mounts = Mounts::parse(TABLE);
-        assert_eq!(
-            mounts.below(Path::new("/srv/two words")),
-            [Path::new("/srv/two words/in\\side")]
-        );
+        assert_eq!(mounts.below(Path::new("/srv/two words")), [Path::new("/srv/two words/in\\side")]);
         assert_eq!(mounts.at_or_below(Path::new("/srv/two words")).len(), 2);
         assert_eq!(mounts.below(Path::new("/srv/two")), Vec::<PathBuf>::new());
         assert_eq!(mounts.below(Path::new("/")).len(), 3);
@@ -97,11 +73,6 @@ mod tests {
 
     #[test]
     fn the_live_table_has_a_root() {
-        assert!(
-            !Mounts::read()
-                .unwrap()
-                .at_or_below(Path::new("/"))
-                .is_empty()
-        );
+        assert!(!Mounts::read().unwrap().at_or_below(Path::new("/")).is_empty());
     }
 }

@@ -101,9 +101,7 @@ impl TreePath {
 
     /// The components from the root down.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .split(|byte| *byte == b'/')
-            .filter(|component| !component.is_empty())
+        self.0.split(|byte| *byte == b'/').filter(|component| !component.is_empty())
     }
 
     /// The folder it stands in and its name there; `None` for the root.
@@ -139,11 +137,7 @@ impl PartialOrd for TreePath {
 
 impl fmt::Display for TreePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&if self.is_root() {
-            ".".to_owned()
-        } else {
-            escape(&self.0, Blanks::Keep)
-        })
+        f.write_str(&if self.is_root() { ".".to_owned() } else { escape(&self.0, Blanks::Keep) })
     }
 }
 
@@ -172,18 +166,9 @@ mod tests {
 
     #[test]
     fn names_that_lead_outside_are_refused() {
-        assert!(matches!(
-            TreePath::parse("/etc"),
-            Err(PathError::Absolute(_))
-        ));
-        assert!(matches!(
-            TreePath::parse("a/../../b"),
-            Err(PathError::Parent(_))
-        ));
-        assert!(matches!(
-            TreePath::in_image("/.."),
-            Err(PathError::Parent(_))
-        ));
+        assert!(matches!(TreePath::parse("/etc"), Err(PathError::Absolute(_))));
+        assert!(matches!(TreePath::parse("a/../../b"), Err(PathError::Parent(_))));
+        assert!(matches!(TreePath::in_image("/.."), Err(PathError::Parent(_))));
         assert!(matches!(TreePath::parse(b"a\0b"), Err(PathError::Nul(_))));
     }
 
@@ -193,17 +178,13 @@ mod tests {
             assert_eq!(TreePath::parse(name).unwrap().as_bytes(), b"a/b");
         }
         assert!(TreePath::parse("./").unwrap().is_root());
-        assert_eq!(
-            TreePath::in_image("/etc/passwd").unwrap().as_bytes(),
-            b"etc/passwd"
-        );
+        assert_eq!(TreePath::in_image("/etc/passwd").unwrap().as_bytes(), b"etc/passwd");
         assert_eq!(TreePath::parse("...").unwrap().as_bytes(), b"...");
     }
 
     #[test]
     fn the_order_is_that_of_a_walk() {
-        let sorted =
-            ["", "a", "a/b", "a/b/c", "a!", "a-b", "b"].map(|name| TreePath::parse(name).unwrap());
+        let sorted = ["", "a", "a/b", "a/b/c", "a!", "a-b", "b"].map(|name| TreePath::parse(name).unwrap());
         assert!(sorted.is_sorted());
         assert!(sorted.windows(2).all(|pair| pair[0] != pair[1]));
     }
@@ -212,14 +193,8 @@ mod tests {
     fn a_path_knows_its_folder() {
         let path = TreePath::parse("usr/lib/os-release").unwrap();
         let (parent, name) = path.split().unwrap();
-        assert_eq!(
-            (parent.as_bytes(), name),
-            (&b"usr/lib"[..], &b"os-release"[..])
-        );
-        assert_eq!(
-            TreePath::parse("usr").unwrap().parent(),
-            Some(TreePath::root())
-        );
+        assert_eq!((parent.as_bytes(), name), (&b"usr/lib"[..], &b"os-release"[..]));
+        assert_eq!(TreePath::parse("usr").unwrap().parent(), Some(TreePath::root()));
         assert_eq!(TreePath::root().parent(), None);
     }
 }

@@ -67,16 +67,11 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
     // `link/` would be followed by the system: without the slash it is what it is, a link.
     let path = path.components().as_path();
     let name = name_of_folder(path)?;
-    let canonical = path
-        .canonicalize()
-        .map_err(|source| at_root(path, "resolve", source))?;
+    let canonical = path.canonicalize().map_err(|source| at_root(path, "resolve", source))?;
     let mounts = Mounts::read().map_err(|source| at_root(path, "look for mounts in", source))?;
     let points = mounts.at_or_below(&canonical);
     if !points.is_empty() {
-        return Err(RemoveError::Mounted {
-            path: path.to_owned(),
-            points,
-        });
+        return Err(RemoveError::Mounted { path: path.to_owned(), points });
     }
     let above = canonical.parent().unwrap_or(Path::new("/"));
     let begin = || -> Result<(OwnedFd, Removal<'_>), Errno> {
@@ -86,14 +81,7 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
         let here = stat(above.as_fd(), name.as_bytes())?;
         let device = (here.stx_dev_major, here.stx_dev_minor);
         let mount = mount_id(above.as_fd())?;
-        Ok((
-            above,
-            Removal {
-                tree: path,
-                device,
-                mount,
-            },
-        ))
+        Ok((above, Removal { tree: path, device, mount }))
     };
     let (above, removal) = begin().map_err(|error| at_root(path, "examine", error.into()))?;
     removal.folder(above.as_fd(), name.as_bytes(), &TreePath::root())
@@ -101,28 +89,16 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
 
 /// The name of a folder that is not a link to one.
 fn name_of_folder(path: &Path) -> Result<&OsStr, RemoveError> {
-    let metadata = path
-        .symlink_metadata()
-        .map_err(|source| at_root(path, "find", source))?;
-    let not_a_tree = |because| RemoveError::NotATree {
-        path: path.to_owned(),
-        because,
-    };
+    let metadata = path.symlink_metadata().map_err(|source| at_root(path, "find", source))?;
+    let not_a_tree = |because| RemoveError::NotATree { path: path.to_owned(), because };
     if metadata.is_symlink() {
         return Err(not_a_tree(" but a symbolic link"));
     }
-    path.file_name()
-        .filter(|_| metadata.is_dir())
-        .ok_or_else(|| not_a_tree(" with a name of its own"))
+    path.file_name().filter(|_| metadata.is_dir()).ok_or_else(|| not_a_tree(" with a name of its own"))
 }
 
 fn at_root(path: &Path, doing: &'static str, source: io::Error) -> RemoveError {
-    RemoveError::Failed {
-        path: path.to_owned(),
-        doing,
-        inside: TreePath::root(),
-        source,
-    }
+    RemoveError::Failed { path: path.to_owned(), doing, inside: TreePath::root(), source }
 }
 
 /// The id of the mount that an open folder is on; before Linux 5.8 only `/proc` tells it.
@@ -150,46 +126,28 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// Empties and removes the folder `name` in `above`. Recursion is as deep as the tree; so is the number of
     /// folders held open, which is what ends a hopelessly deep one.
-    fn folder(
-        &self,
-        above: BorrowedFd<'_>,
-        name: &[u8],
-        inside: &TreePath,
-    ) -> Result<(), RemoveError> {
-        let folder = openat(above, name, FOLDER, Mode::empty())
-            .map_err(|error| self.failed("open", inside, error))?;
-        let examined =
-            stat(folder.as_fd(), b".").and_then(|here| Ok((here, mount_id(folder.as_fd())?)));
+    fn folder(&self, above: BorrowedFd<'_>, name: &[u8], inside: &TreePath) -> Result<(), RemoveError> {
+        let folder = openat(above, name, FOLDER, Mode::empty()).map_err(|error| self.failed("open", inside, error))?;
+        let examined = stat(folder.as_fd(), b".").and_then(|here| Ok((here, mount_id(folder.as_fd())?)));
         let (here, mount) = examined.map_err(|error| self.failed("examine", inside, error))?;
         if (here.stx_dev_major, here.stx_dev_minor) != self.device || mount != self.mount {
-            return Err(RemoveError::OtherMount {
-                path: self.tree.to_owned(),
-                inside: inside.clone(),
-            });
+            return Err(RemoveError::OtherMount { path: self.tree.to_owned(), inside: inside.clone() });
         }
-        let names =
-            list(folder.as_fd()).map_err(|source| self.failed_io("list", inside, source))?;
+        let names = list(folder.as_fd()).map_err(|source| self.failed_io("list", inside, source))?;
         for name in names.iter().rev() {
             self.entry(folder.as_fd(), name, &inside.join(name))?;
         }
         drop(folder);
-        unlinkat(above, name, AtFlags::REMOVEDIR)
-            .map_err(|error| self.failed("remove folder", inside, error))
+        unlinkat(above, name, AtFlags::REMOVEDIR).map_err(|error| self.failed("remove folder", inside, error))
     }
 
-    fn entry(
-        &self,
-        folder: BorrowedFd<'_>,
-        name: &[u8],
-        inside: &TreePath,
-    ) -> Result<(), RemoveError> {
+    fn entry(&self, folder: BorrowedFd<'_>, name: &[u8], inside: &TreePath) -> Result<(), RemoveError> {
         let here = stat(folder, name).map_err(|error| self.failed("examine", inside, error))?;
         if FileType::from_raw_mode(u32::from(here.stx_mode)) == FileType::Directory {
             return self.folder(folder, name, inside);
         }
         // The kernel itself refuses to unlink a file that something is mounted on.
-        unlinkat(folder, name, AtFlags::empty())
-            .map_err(|error| self.failed("remove", inside, error))
+        unlinkat(folder, name, AtFlags::empty()).map_err(|error| self.failed("remove", inside, error))
     }
 
     fn failed(&self, doing: &'static str, inside: &TreePath, error: Errno) -> RemoveError {
@@ -197,12 +155,7 @@ impl Removal<'_> {
     }
 
     fn failed_io(&self, doing: &'static str, inside: &TreePath, source: io::Error) -> RemoveError {
-        RemoveError::Failed {
-            path: self.tree.to_owned(),
-            doing,
-            inside: inside.clone(),
-            source,
-        }
+        RemoveError::Failed { path: self.tree.to_owned(), doing, inside: inside.clone(), source }
     }
 }
 
@@ -222,14 +175,7 @@ mod tests {
     use std::process::Command;
 
     fn mount(args: &[&str], point: &Path) {
-        assert!(
-            Command::new("mount")
-                .args(args)
-                .arg(point)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("mount").args(args).arg(point).status().unwrap().success());
     }
 
     /// What is mounted after the look at the mount table must still survive.
@@ -249,23 +195,10 @@ mod tests {
             let above = rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
             let here = stat(above.as_fd(), b"tree").unwrap();
             let device = (here.stx_dev_major, here.stx_dev_minor);
-            let removal = Removal {
-                tree: &tree,
-                device,
-                mount: mount_id(above.as_fd()).unwrap(),
-            };
+            let removal = Removal { tree: &tree, device, mount: mount_id(above.as_fd()).unwrap() };
             let stopped = removal.folder(above.as_fd(), b"tree", &TreePath::root());
-            assert!(
-                Command::new("umount")
-                    .arg(&point)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-            assert!(
-                matches!(stopped, Err(RemoveError::OtherMount { .. })),
-                "{kind}: {stopped:?}"
-            );
+            assert!(Command::new("umount").arg(&point).status().unwrap().success());
+            assert!(matches!(stopped, Err(RemoveError::OtherMount { .. })), "{kind}: {stopped:?}");
             assert!(precious.join("file").exists());
             remove_tree(&tree).unwrap();
         }
@@ -276,10 +209,7 @@ mod tests {
         let proc = rustix::fs::open("/proc", FOLDER, Mode::empty()).unwrap();
         let dir = rustix::fs::open("/", FOLDER, Mode::empty()).unwrap();
         for folder in [proc.as_fd(), dir.as_fd()] {
-            assert_eq!(
-                mount_id_from_proc(folder).unwrap(),
-                mount_id(folder).unwrap()
-            );
+            assert_eq!(mount_id_from_proc(folder).unwrap(), mount_id(folder).unwrap());
         }
     }
 }

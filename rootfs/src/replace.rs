@@ -30,19 +30,9 @@ impl Replacement {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             temporary_name.push(format!(".{}.{number}.tmp", std::process::id()));
             let temporary = place.with_file_name(temporary_name);
-            match OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)
-            {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
                 Ok(file) => {
-                    return Ok(Replacement {
-                        file,
-                        temporary,
-                        place: place.to_owned(),
-                        committed: false,
-                    });
+                    return Ok(Replacement { file, temporary, place: place.to_owned(), committed: false });
                 }
                 // Left by a process of the same number that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -104,10 +94,7 @@ mod tests {
         assert_eq!(fs::read(&place).unwrap(), b"old");
         replacement.commit(0o644).unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"new");
-        assert_eq!(
-            fs::metadata(&place).unwrap().permissions().mode() & 0o7777,
-            0o644
-        );
+        assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, 0o644);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -95,10 +95,7 @@ struct Border {
 impl Walk {
     /// Starts at the folder `root`.
     pub fn new(root: &Path) -> Result<Walk, WalkError> {
-        Walk::start(root).map_err(|source| WalkError::Root {
-            path: root.to_owned(),
-            source,
-        })
+        Walk::start(root).map_err(|source| WalkError::Root { path: root.to_owned(), source })
     }
 
     fn start(root: &Path) -> std::io::Result<Walk> {
@@ -119,25 +116,13 @@ impl Walk {
         let xattrs = xattr::read(folder.as_fd(), b".")?;
         let root = describe(TreePath::root(), Kind::Dir, &stat, xattrs);
         let names = list(folder.as_fd())?;
-        let level = Level {
-            folder,
-            path: TreePath::root(),
-            names,
-        };
-        Ok(Walk {
-            levels: vec![level],
-            root: Some(root),
-            border,
-            notes: Vec::new(),
-        })
+        let level = Level { folder, path: TreePath::root(), names };
+        Ok(Walk { levels: vec![level], root: Some(root), border, notes: Vec::new() })
     }
 
     /// Opens the content of `entry`, which must be the regular file given last.
     pub fn open(&self, entry: &Entry) -> Result<File, WalkError> {
-        let level = self
-            .levels
-            .last()
-            .expect("a walk that gave a file is in its folder");
+        let level = self.levels.last().expect("a walk that gave a file is in its folder");
         let (_, name) = entry.path.split().expect("a file is never the root");
         openat(&level.folder, name, CONTENT, Mode::empty())
             .map(File::from)
@@ -168,16 +153,10 @@ impl Walk {
 
     /// Looks at one name of the current folder; `None` if it is left out.
     fn visit(&mut self, path: TreePath, name: &[u8]) -> Result<Option<Entry>, WalkError> {
-        let folder = self
-            .levels
-            .last()
-            .expect("a name came from this level")
-            .folder
-            .as_fd();
+        let folder = self.levels.last().expect("a name came from this level").folder.as_fd();
         let stat = stat(folder, name).map_err(|source| failed("examine", &path, source.into()))?;
         let target = || readlinkat(folder, name, Vec::new()).map(|target| target.into_bytes());
-        let kind = entry::kind_of(&stat, target)
-            .map_err(|source| failed("read link", &path, source.into()))?;
+        let kind = entry::kind_of(&stat, target).map_err(|source| failed("read link", &path, source.into()))?;
         let Some(kind) = kind else {
             self.note(path, NoteReason::Socket);
             return Ok(None);
@@ -187,8 +166,7 @@ impl Walk {
             self.note(path, NoteReason::MountedFile);
             return Ok(None);
         }
-        let xattrs = xattr::read(folder, name)
-            .map_err(|source| failed("read attributes of", &path, source))?;
+        let xattrs = xattr::read(folder, name).map_err(|source| failed("read attributes of", &path, source))?;
         let mut entry = describe(path, kind, &stat, xattrs);
         entry.mount_point = mounted;
         if mounted {
@@ -200,20 +178,11 @@ impl Walk {
     }
 
     fn descend(&mut self, entry: &Entry, name: &[u8]) -> Result<(), WalkError> {
-        let above = self
-            .levels
-            .last()
-            .expect("a folder was found in this level")
-            .folder
-            .as_fd();
+        let above = self.levels.last().expect("a folder was found in this level").folder.as_fd();
         let enter = || -> std::io::Result<Level> {
             let folder = openat(above, name, FOLDER, Mode::empty())?;
             let names = list(folder.as_fd())?;
-            Ok(Level {
-                folder,
-                path: entry.path.clone(),
-                names,
-            })
+            Ok(Level { folder, path: entry.path.clone(), names })
         };
         let level = enter().map_err(|source| failed("list folder", &entry.path, source))?;
         self.levels.push(level);
@@ -236,12 +205,8 @@ impl Iterator for Walk {
 impl Border {
     /// A file's device is not asked: on overlayfs it differs from its folder's.
     fn crossed_by(&self, path: &TreePath, kind: &Kind, stat: &Statx) -> bool {
-        let other_device =
-            *kind == Kind::Dir && (stat.stx_dev_major, stat.stx_dev_minor) != self.device;
-        let other_mount = self
-            .mount
-            .zip(mount_of(stat))
-            .is_some_and(|(here, there)| here != there);
+        let other_device = *kind == Kind::Dir && (stat.stx_dev_major, stat.stx_dev_minor) != self.device;
+        let other_mount = self.mount.zip(mount_of(stat)).is_some_and(|(here, there)| here != there);
         other_device || other_mount || self.points.contains(path)
     }
 }
@@ -249,19 +214,12 @@ impl Border {
 /// `statx` of a name, never following a link or setting off an automount.
 pub(crate) fn stat(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(
-        folder,
-        name,
-        flags,
-        StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
-    )
+    statx(folder, name, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
 }
 
 /// The id of the mount, where the kernel tells it (5.8 and later).
 pub(crate) fn mount_of(stat: &Statx) -> Option<u64> {
-    StatxFlags::from_bits_retain(stat.stx_mask)
-        .contains(StatxFlags::MNT_ID)
-        .then_some(stat.stx_mnt_id)
+    StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID).then_some(stat.stx_mnt_id)
 }
 
 /// The names in a folder, sorted so that `pop` gives them by bytes.
@@ -295,9 +253,5 @@ fn describe(path: TreePath, kind: Kind, stat: &Statx, xattrs: Vec<entry::Xattr>)
 }
 
 fn failed(doing: &'static str, path: &TreePath, source: std::io::Error) -> WalkError {
-    WalkError::Entry {
-        doing,
-        path: path.clone(),
-        source,
-    }
+    WalkError::Entry { doing, path: path.clone(), source }
 }

@@ -40,15 +40,9 @@ fn read_names(path: &[u8], names: &[u8]) -> io::Result<Vec<Xattr>> {
     }
     let mut value = vec![0; LARGEST];
     let mut found = Vec::new();
-    for name in names
-        .split(|byte| *byte == 0)
-        .filter(|name| is_portable(name))
-    {
+    for name in names.split(|byte| *byte == 0).filter(|name| is_portable(name)) {
         match lgetxattr(path, name, &mut value[..]) {
-            Ok(length) => found.push(Xattr {
-                name: name.to_vec(),
-                value: value[..length].to_vec(),
-            }),
+            Ok(length) => found.push(Xattr { name: name.to_vec(), value: value[..length].to_vec() }),
             // Listed, but this kernel or module does not give it: there is nothing to carry.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
@@ -60,24 +54,12 @@ fn read_names(path: &[u8], names: &[u8]) -> io::Result<Vec<Xattr>> {
 
 /// Views that a file system gives of its own business (NFSv4 ACLs, btrfs properties) do not belong in an image.
 fn is_portable(name: &[u8]) -> bool {
-    [
-        &b"security."[..],
-        b"user.",
-        b"trusted.",
-        b"system.posix_acl_",
-    ]
-    .iter()
-    .any(|space| name.starts_with(space))
+    [&b"security."[..], b"user.", b"trusted.", b"system.posix_acl_"].iter().any(|space| name.starts_with(space))
 }
 
 /// Sets one attribute of `name` in `dir`, not following a symbolic link.
 pub(crate) fn write(dir: BorrowedFd<'_>, name: &[u8], xattr: &Xattr) -> Result<(), Errno> {
-    lsetxattr(
-        &proc_path(dir, name)[..],
-        &xattr.name[..],
-        &xattr.value,
-        XattrFlags::empty(),
-    )
+    lsetxattr(&proc_path(dir, name)[..], &xattr.name[..], &xattr.value, XattrFlags::empty())
 }
 
 fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {

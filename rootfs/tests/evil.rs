@@ -1,9 +1,6 @@
 //! Archives that try to get out of their folder, or to confuse: each is refused by name, and nothing outside changes.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod gnarly;
 
@@ -42,10 +39,7 @@ impl Evil {
         let mut body = String::new();
         for (key, value) in records {
             let bare = key.len() + value.len() + 3;
-            let length = (1..=7)
-                .map(|digits| bare + digits)
-                .find(|n| n.to_string().len() + bare == *n)
-                .unwrap();
+            let length = (1..=7).map(|digits| bare + digits).find(|n| n.to_string().len() + bare == *n).unwrap();
             body.push_str(&format!("{length} {key}={value}\n"));
         }
         self.add(b'x', "pax", "", body.as_bytes())
@@ -91,40 +85,17 @@ impl Outside {
         let dest = self.scratch.join("dest");
         rootfs::remove::remove_tree(&dest).unwrap();
         fs::create_dir(&dest).unwrap();
-        let options = UnpackOptions {
-            limit: 1 << 30,
-            ..UnpackOptions::default()
-        };
+        let options = UnpackOptions { limit: 1 << 30, ..UnpackOptions::default() };
         unpack(archive, &dest, options)
     }
 
     fn assert_untouched(&self, case: &str) {
-        assert_eq!(
-            fs::read(self.scratch.join("victim")).unwrap(),
-            b"precious",
-            "{case}"
-        );
-        assert_eq!(
-            fs::read_dir(self.scratch.join("outside")).unwrap().count(),
-            0,
-            "{case}"
-        );
-        assert_eq!(
-            fs::read_dir(self.scratch.path()).unwrap().count(),
-            3,
-            "{case}"
-        );
+        assert_eq!(fs::read(self.scratch.join("victim")).unwrap(), b"precious", "{case}");
+        assert_eq!(fs::read_dir(self.scratch.join("outside")).unwrap().count(), 0, "{case}");
+        assert_eq!(fs::read_dir(self.scratch.path()).unwrap().count(), 3, "{case}");
         let metadata = fs::metadata(self.scratch.join("victim")).unwrap();
         use std::os::unix::fs::MetadataExt;
-        assert_eq!(
-            (
-                metadata.nlink(),
-                metadata.mode() & 0o777,
-                metadata.mtime() > 1
-            ),
-            (1, 0o644, true),
-            "{case}"
-        );
+        assert_eq!((metadata.nlink(), metadata.mode() & 0o777, metadata.mtime() > 1), (1, 0o644, true), "{case}");
     }
 }
 
@@ -159,123 +130,43 @@ fn evil_archives_are_refused_and_nothing_outside_is_touched() {
     };
     let cases = [
         ("parent", evil().file("../victim"), "../victim"),
-        (
-            "parent inside",
-            evil().dir("a").file("a/../../victim"),
-            "a/../../victim",
-        ),
-        (
-            "parent by pax",
-            evil().pax(&[("path", "../victim")]).file("good"),
-            "../victim",
-        ),
+        ("parent inside", evil().dir("a").file("a/../../victim"), "a/../../victim"),
+        ("parent by pax", evil().pax(&[("path", "../victim")]).file("good"), "../victim"),
         ("absolute", evil().file(&victim), &victim),
         ("absolute folder", evil().dir("/"), "`/`"),
-        (
-            "nul in pax",
-            evil().pax(&[("path", "a\0b")]).file("good"),
-            "a\\x00b",
-        ),
-        (
-            "through a link",
-            evil().link("l", &folder).file("l/x"),
-            "`l/x`",
-        ),
-        (
-            "through a relative link",
-            evil().link("l", "../outside").file("l/x"),
-            "`l/x`",
-        ),
-        (
-            "folder through a link",
-            evil().link("l", &folder).dir("l/sub"),
-            "`l/sub`",
-        ),
+        ("nul in pax", evil().pax(&[("path", "a\0b")]).file("good"), "a\\x00b"),
+        ("through a link", evil().link("l", &folder).file("l/x"), "`l/x`"),
+        ("through a relative link", evil().link("l", "../outside").file("l/x"), "`l/x`"),
+        ("folder through a link", evil().link("l", &folder).dir("l/sub"), "`l/sub`"),
         ("over a link", evil().link("l", &victim).file("l"), "`l`"),
-        (
-            "folder over a link",
-            evil().link("l", &folder).dir("l").file("l/x"),
-            "`l`",
-        ),
-        (
-            "link over a folder",
-            evil().dir("d").link("d", &folder).file("d/x"),
-            "`d`",
-        ),
-        (
-            "link through a link",
-            evil().link("a", &folder).link("a/b", "x"),
-            "`a/b`",
-        ),
+        ("folder over a link", evil().link("l", &folder).dir("l").file("l/x"), "`l`"),
+        ("link over a folder", evil().dir("d").link("d", &folder).file("d/x"), "`d`"),
+        ("link through a link", evil().link("a", &folder).link("a/b", "x"), "`a/b`"),
         ("file over a file", evil().file("f").file("f"), "`f`"),
         ("folder twice", evil().dir("d").dir("d"), "`d`"),
         ("hard link out", evil().hard("h", "../victim"), "../victim"),
         ("hard link to absolute", evil().hard("h", &victim), &victim),
-        (
-            "hard link by pax",
-            evil().pax(&[("linkpath", "../victim")]).hard("h", "good"),
-            "../victim",
-        ),
-        (
-            "hard link through a link",
-            evil().link("l", "..").hard("h", "l/victim"),
-            "`l/victim`",
-        ),
+        ("hard link by pax", evil().pax(&[("linkpath", "../victim")]).hard("h", "good"), "../victim"),
+        ("hard link through a link", evil().link("l", "..").hard("h", "l/victim"), "`l/victim`"),
         ("hard link to nothing", evil().hard("h", "none"), "`none`"),
-        (
-            "hard link to a folder",
-            evil().dir("d").hard("h", "d"),
-            "`d`",
-        ),
-        (
-            "hard link over a file",
-            evil().file("f").file("g").hard("g", "f"),
-            "`g`",
-        ),
+        ("hard link to a folder", evil().dir("d").hard("h", "d"), "`d`"),
+        ("hard link over a file", evil().file("f").file("g").hard("g", "f"), "`g`"),
         ("file as folder", evil().file("f").file("f/x"), "`f/x`"),
         ("no folder", evil().file("missing/x"), "`missing/x`"),
         ("unknown kind", evil().add(b'V', "label", "", b""), "label"),
         ("old sparse", evil().add(b'S', "s", "", b""), "`s`"),
         ("global header", evil().add(b'g', "g", "", b""), "`g`"),
-        (
-            "long component",
-            evil().pax(&[("path", &"n".repeat(256))]).file("x"),
-            "nnnn",
-        ),
-        (
-            "size claims",
-            evil().pax(&[("size", "4294967296")]).file("big"),
-            "`big`",
-        ),
-        (
-            "sparse bomb",
-            sparse("1\n1099511627772\n4\n", "1099511627776"),
-            "`s`",
-        ),
-        (
-            "sparse order",
-            sparse("2\n512\n512\n0\n4\n", "2000"),
-            "out of order",
-        ),
+        ("long component", evil().pax(&[("path", &"n".repeat(256))]).file("x"), "nnnn"),
+        ("size claims", evil().pax(&[("size", "4294967296")]).file("big"), "`big`"),
+        ("sparse bomb", sparse("1\n1099511627772\n4\n", "1099511627776"), "`s`"),
+        ("sparse order", sparse("2\n512\n512\n0\n4\n", "2000"), "out of order"),
         ("sparse beyond", sparse("1\n0\n4\n", "3"), "out of order"),
-        (
-            "sparse overflow",
-            sparse("1\n18446744073709551615\n4\n", "2000"),
-            "out of order",
-        ),
+        ("sparse overflow", sparse("1\n18446744073709551615\n4\n", "2000"), "out of order"),
         ("sparse lies", sparse("1\n0\n5\n", "2000"), "differ"),
         ("sparse garbage", sparse("x\n", "2000"), "no number"),
         ("sparse count", sparse("9999999999\n", "2000"), "too many"),
-        (
-            "bad record",
-            evil().add(b'x', "pax", "", b"99 path=x\n").file("x"),
-            "record",
-        ),
-        (
-            "content of a folder",
-            evil().add(b'5', "d", "", b"content"),
-            "content",
-        ),
+        ("bad record", evil().add(b'x', "pax", "", b"99 path=x\n").file("x"), "record"),
+        ("content of a folder", evil().add(b'5', "d", "", b"content"), "content"),
     ];
     for (case, archive, named) in cases {
         let error = outside.unpack(&archive.end()).map(|_| ()).expect_err(case);
@@ -288,14 +179,8 @@ fn evil_archives_are_refused_and_nothing_outside_is_touched() {
 #[test]
 fn what_only_looks_evil_is_unpacked() {
     let outside = Outside::new("harmless");
-    let archive = Evil::default()
-        .dir("a")
-        .link("a/l", "/etc/passwd")
-        .link("a/up", "../../..")
-        .hard("h", "a/l");
-    let unpacked = outside
-        .unpack(&archive.file("...").dir("a/..b").end())
-        .unwrap();
+    let archive = Evil::default().dir("a").link("a/l", "/etc/passwd").link("a/up", "../../..").hard("h", "a/l");
+    let unpacked = outside.unpack(&archive.file("...").dir("a/..b").end()).unwrap();
     assert_eq!(unpacked.manifest.entries.len(), 6);
     outside.assert_untouched("harmless");
 }
@@ -303,13 +188,7 @@ fn what_only_looks_evil_is_unpacked() {
 #[test]
 fn a_cut_archive_is_an_error_wherever_it_is_cut() {
     let outside = Outside::new("cut");
-    let whole = Evil::default()
-        .dir("d")
-        .file("d/f")
-        .link("l", "d")
-        .pax(&[("path", "long")])
-        .file("x")
-        .end();
+    let whole = Evil::default().dir("d").file("d/f").link("l", "d").pax(&[("path", "long")]).file("x").end();
     assert!(outside.unpack(&whole).is_ok());
     for cut in (0..whole.len() - 512).step_by(64) {
         // One empty block is all the end mark that we ask for.
@@ -320,12 +199,7 @@ fn a_cut_archive_is_an_error_wherever_it_is_cut() {
 #[test]
 fn flipped_header_bits_are_errors_or_harmless() {
     let outside = Outside::new("flip");
-    let whole = Evil::default()
-        .dir("d")
-        .file("d/f")
-        .link("l", "d")
-        .hard("h", "d/f")
-        .end();
+    let whole = Evil::default().dir("d").file("d/f").link("l", "d").hard("h", "d/f").end();
     for at in (0..whole.len() - 1024).step_by(3) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
@@ -340,9 +214,7 @@ fn a_folder_that_is_not_empty_or_not_there_is_refused() {
     fs::write(scratch.join("file"), "").unwrap();
     let archive = Evil::default().file("x").end();
     for dest in [scratch.path(), &scratch.join("none")] {
-        let error = unpack(&archive[..], dest, UnpackOptions::default())
-            .map(|_| ())
-            .unwrap_err();
+        let error = unpack(&archive[..], dest, UnpackOptions::default()).map(|_| ()).unwrap_err();
         assert!(matches!(error, UnpackError::Destination { .. }), "{error}");
     }
 }
@@ -353,26 +225,16 @@ fn a_full_file_system_is_told_by_name() {
     let (tree, tiny) = (scratch.join("tree"), scratch.join("tiny"));
     fs::create_dir(&tree).unwrap();
     fs::create_dir(&tiny).unwrap();
-    fs::File::create(tree.join("large"))
-        .unwrap()
-        .write_all(&vec![b'x'; 3_000_000])
-        .unwrap();
+    fs::File::create(tree.join("large")).unwrap().write_all(&vec![b'x'; 3_000_000]).unwrap();
     let mut archive = Vec::new();
     write_tar(&tree, &mut archive).unwrap();
-    let result = on_tiny_tmpfs(&tiny, || {
-        unpack(&archive[..], &tiny, UnpackOptions::default())
-    });
+    let result = on_tiny_tmpfs(&tiny, || unpack(&archive[..], &tiny, UnpackOptions::default()));
     let error = result.map(|_| ()).unwrap_err();
-    assert!(
-        whole_chain(&error).contains("cannot write `large` while unpacking: No space left"),
-        "{error}"
-    );
+    assert!(whole_chain(&error).contains("cannot write `large` while unpacking: No space left"), "{error}");
 }
 
 fn on_tiny_tmpfs<T>(place: &Path, act: impl FnOnce() -> T) -> T {
-    run(std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "tiny"])
-        .arg(place));
+    run(std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tiny"]).arg(place));
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
     run(std::process::Command::new("umount").arg(place));
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,9 +1,6 @@
 //! A tree through the transfer archive and back: nothing may be lost, whoever unpacks it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod gnarly;
 
@@ -42,19 +39,12 @@ fn assert_same(ours: &Manifest, theirs: &Manifest) {
 #[test]
 fn everything_comes_back_from_tar_and_zstd() {
     let scratch = Scratch::new("transfer");
-    let (tree, copy, archive) = (
-        scratch.join("tree"),
-        scratch.join("copy"),
-        scratch.join("tree.tar.zst"),
-    );
+    let (tree, copy, archive) = (scratch.join("tree"), scratch.join("copy"), scratch.join("tree.tar.zst"));
     plant(&tree);
     gnarly::deep(&tree, "klmnopqrstuvwxyzABCD");
     let totals = tar_zst(&tree, &archive);
     assert_eq!(totals.hard_links, 4);
-    assert!(
-        totals.archive_bytes < 2_000_000,
-        "holes were sent: {totals:?}"
-    );
+    assert!(totals.archive_bytes < 2_000_000, "holes were sent: {totals:?}");
     fs::create_dir(&copy).unwrap();
     let reader = zstd_reader(fs::File::open(&archive).unwrap()).unwrap();
     let unpacked = unpack(reader, &copy, UnpackOptions::default()).unwrap();
@@ -70,82 +60,33 @@ fn everything_comes_back_from_tar_and_zstd() {
     assert!(String::from_utf8_lossy(&getcap).contains("cap_net_raw=ep"));
     let acls = |tree: &Path| run(Command::new("getfacl").args(["-nR", "a"]).current_dir(tree));
     assert_eq!(acls(&copy), acls(&tree));
-    assert!(
-        fs::metadata(copy.join("sparse")).unwrap().blocks() < 1000,
-        "holes were filled"
-    );
+    assert!(fs::metadata(copy.join("sparse")).unwrap().blocks() < 1000, "holes were filled");
     assert_eq!(fs::metadata(copy.join("another")).unwrap().nlink(), 3);
 }
 
 #[test]
 fn gnu_tar_unpacks_the_same_tree() {
     let scratch = Scratch::new("gnutar");
-    let (tree, copy, archive) = (
-        scratch.join("tree"),
-        scratch.join("copy"),
-        scratch.join("tree.tar"),
-    );
+    let (tree, copy, archive) = (scratch.join("tree"), scratch.join("copy"), scratch.join("tree.tar"));
     plant(&tree);
     write_tar(&tree, fs::File::create(&archive).unwrap()).unwrap();
     fs::create_dir(&copy).unwrap();
-    let options = [
-        "--xattrs",
-        "--xattrs-include=*",
-        "--acls",
-        "--numeric-owner",
-        "-p",
-    ];
-    run(Command::new("tar")
-        .arg("-xf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(&copy)
-        .args(options));
-    assert_same(
-        &Manifest::of_tree(&copy).unwrap(),
-        &Manifest::of_tree(&tree).unwrap(),
-    );
-    assert!(
-        fs::metadata(copy.join("sparse")).unwrap().blocks() < 1000,
-        "GNU tar filled the holes"
-    );
+    let options = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "-p"];
+    run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&copy).args(options));
+    assert_same(&Manifest::of_tree(&copy).unwrap(), &Manifest::of_tree(&tree).unwrap());
+    assert!(fs::metadata(copy.join("sparse")).unwrap().blocks() < 1000, "GNU tar filled the holes");
 }
 
 #[test]
 fn we_unpack_what_gnu_tar_archives() {
     let scratch = Scratch::new("fromtar");
-    let (tree, copy, archive) = (
-        scratch.join("tree"),
-        scratch.join("copy"),
-        scratch.join("tree.tar"),
-    );
+    let (tree, copy, archive) = (scratch.join("tree"), scratch.join("copy"), scratch.join("tree.tar"));
     plant(&tree);
-    let options = [
-        "--format=posix",
-        "--xattrs",
-        "--xattrs-include=*",
-        "--sparse",
-        "--numeric-owner",
-        "--sort=name",
-    ];
-    run(Command::new("tar")
-        .arg("-cf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(&tree)
-        .args(options)
-        .arg("."));
+    let options = ["--format=posix", "--xattrs", "--xattrs-include=*", "--sparse", "--numeric-owner", "--sort=name"];
+    run(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&tree).args(options).arg("."));
     fs::create_dir(&copy).unwrap();
-    unpack(
-        fs::File::open(&archive).unwrap(),
-        &copy,
-        UnpackOptions::default(),
-    )
-    .unwrap();
-    assert_same(
-        &Manifest::of_tree(&copy).unwrap(),
-        &Manifest::of_tree(&tree).unwrap(),
-    );
+    unpack(fs::File::open(&archive).unwrap(), &copy, UnpackOptions::default()).unwrap();
+    assert_same(&Manifest::of_tree(&copy).unwrap(), &Manifest::of_tree(&tree).unwrap());
 }
 
 #[test]
@@ -167,9 +108,7 @@ fn edits_are_found_and_touches_are_not() {
     let mut archive = Vec::new();
     write_tar(&tree, &mut archive).unwrap();
     fs::create_dir(&copy).unwrap();
-    let manifest = unpack(&archive[..], &copy, UnpackOptions::default())
-        .unwrap()
-        .manifest;
+    let manifest = unpack(&archive[..], &copy, UnpackOptions::default()).unwrap().manifest;
 
     let stored = scratch.join("manifest.json");
     manifest.write(&stored).unwrap();
@@ -181,31 +120,15 @@ fn edits_are_found_and_touches_are_not() {
     // An edit that puts size and time back.
     let before = fs::metadata(copy.join("exact")).unwrap();
     fs::write(copy.join("exact"), [b'y'; 1024]).unwrap();
-    gnarly::stamp(
-        &copy.join("exact"),
-        before.mtime(),
-        before.mtime_nsec() as u32,
-    );
-    run(Command::new("setcap")
-        .args(["-r"])
-        .arg(copy.join("usr/bin/ping")));
-    run(Command::new("chmod")
-        .arg("0755")
-        .arg(copy.join("usr/bin/su")));
-    run(Command::new("chown")
-        .args(["-h", "5:6"])
-        .arg(copy.join("dangling")));
-    run(Command::new("ln")
-        .args(["-sfn", "usr/lib64"])
-        .arg(copy.join("lib")));
+    gnarly::stamp(&copy.join("exact"), before.mtime(), before.mtime_nsec() as u32);
+    run(Command::new("setcap").args(["-r"]).arg(copy.join("usr/bin/ping")));
+    run(Command::new("chmod").arg("0755").arg(copy.join("usr/bin/su")));
+    run(Command::new("chown").args(["-h", "5:6"]).arg(copy.join("dangling")));
+    run(Command::new("ln").args(["-sfn", "usr/lib64"]).arg(copy.join("lib")));
     fs::remove_dir(copy.join("empty")).unwrap();
     fs::write(copy.join("empty"), "a file now").unwrap();
 
-    let found: Vec<_> = edits(&manifest, &copy)
-        .unwrap()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let found: Vec<_> = edits(&manifest, &copy).unwrap().iter().map(ToString::to_string).collect();
     let expected = [
         "a/new added",
         "a-b changed: content",
@@ -220,12 +143,5 @@ fn edits_are_found_and_touches_are_not() {
         "usr/bin/su changed: mode",
     ];
     assert_eq!(found, expected);
-    assert_eq!(
-        manifest
-            .entries
-            .iter()
-            .filter(|entry| entry.xattrs.iter().any(|x| x.value == CAP_NET_RAW))
-            .count(),
-        1
-    );
+    assert_eq!(manifest.entries.iter().filter(|entry| entry.xattrs.iter().any(|x| x.value == CAP_NET_RAW)).count(), 1);
 }

@@ -13,7 +13,8 @@ struct Tmpfs {
 impl Tmpfs {
     fn mount(at: std::path::PathBuf, size: &str) -> Self {
         fs::create_dir_all(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).status();
         assert!(mounted.unwrap().success(), "a tmpfs can be mounted");
         Self { at }
     }
@@ -88,7 +89,11 @@ fn a_package_that_is_not_to_be_had_fails_the_build_by_name() {
     assert!(cause.contains("no-such-package-anywhere") && cause.contains("a.pkglist:2"), "{cause}");
     assert!(site.cli.ok("builds logs 1").contains("no-such-package-anywhere"));
     let explained = site.cli.run("explain 1").succeeded();
-    assert!(explained.out.contains("packages") && explained.out.contains("no-such-package-anywhere"), "{}", explained.out);
+    assert!(
+        explained.out.contains("packages") && explained.out.contains("no-such-package-anywhere"),
+        "{}",
+        explained.out
+    );
     assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
     assert!(!site.rootimgdir("a").join("rootimg").exists());
 }

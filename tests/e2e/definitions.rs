@@ -71,12 +71,22 @@ fn every_bad_line_of_a_stanza_file_is_reported_and_nothing_is_written() {
 fn an_exported_definition_with_another_name_is_a_clone() {
     let site = Site::start();
     let cli = &site.cli;
-    let args = ["osimage", "create", "A", "profile=compute", "provmethod=netboot", "osvers=rhels9.4",
-        "osarch=ppc64le", "addkcmdline=console=ttyS1,115200 quiet", "pkglist=/l/a,/l/b"];
+    let args = [
+        "osimage",
+        "create",
+        "A",
+        "profile=compute",
+        "provmethod=netboot",
+        "osvers=rhels9.4",
+        "osarch=ppc64le",
+        "addkcmdline=console=ttyS1,115200 quiet",
+        "pkglist=/l/a,/l/b",
+    ];
     cli.run_args(&args, b"").succeeded();
     let exported = cli.ok("osimage export A");
     assert!(exported.starts_with("# <xCAT data object stanza file>\n\nA:\n    objtype=osimage\n"), "{exported}");
-    let renamed: String = exported.lines().map(|line| if line == "A:" { "B:\n".into() } else { format!("{line}\n") }).collect();
+    let renamed: String =
+        exported.lines().map(|line| if line == "A:" { "B:\n".into() } else { format!("{line}\n") }).collect();
     cli.run_args(&["osimage", "import", "-"], renamed.as_bytes()).succeeded().says("root image directory");
     assert_eq!(cli.ok("osimage export B"), renamed);
     cli.run_args(&["osimage", "import", "-"], renamed.as_bytes()).exited(3).says("--replace");

@@ -87,8 +87,13 @@ fn built_with_one_command(site: &Site, dir: &Path) {
     assert!(fstab.contains("gid=5,mode=620") && fstab.contains("compute_"), "{fstab}");
     assert!(!rootimg.join("usr/sbin/policy-rc.d").exists());
     assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
-    assert!(fs::read_to_string("/proc/mounts").unwrap().lines().all(|line| !line.contains("imgctl-test-")
-        || line.contains("/small ") || line.contains("/install ")), "a mount is left");
+    assert!(
+        fs::read_to_string("/proc/mounts")
+            .unwrap()
+            .lines()
+            .all(|line| !line.contains("imgctl-test-") || line.contains("/small ") || line.contains("/install ")),
+        "a mount is left"
+    );
 }
 
 fn archive_is_whole(dir: &Path) {
@@ -123,7 +128,11 @@ fn boots(dir: &Path) {
             .args(["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "1024", "-nodefaults", "-display", "none"])
             .args(["-no-reboot", "-serial", "stdio", "-netdev", "user,id=n0"])
             .args(["-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"])
-            .arg("-kernel").arg(dir.join("kernel")).arg("-initrd").arg(dir.join(initrd)).args(["-append", &append])
+            .arg("-kernel")
+            .arg(dir.join("kernel"))
+            .arg("-initrd")
+            .arg(dir.join(initrd))
+            .args(["-append", &append])
             .stdin(Stdio::null())
             .stdout(fs::File::create(&console).unwrap())
             .stderr(Stdio::inherit())

@@ -74,7 +74,9 @@ fn a_killed_agent_loses_its_attempt_and_the_next_one_ends_well() {
     let scratch = site.path("n1/scratch");
     site.agent_daemon("n1").kill();
     eventually("the build to be queued again", Duration::from_secs(8), || (state(&site, 1) == "queued").then_some(()));
-    eventually("the worker to die with its agent", Duration::from_secs(5), || (workers_in(&scratch) == 0).then_some(()));
+    eventually("the worker to die with its agent", Duration::from_secs(5), || {
+        (workers_in(&scratch) == 0).then_some(())
+    });
     site.start_agent("n1");
     assert_eq!(until_ended(&site, 1), "succeeded");
     let attempts = build(&site, 1)["attempts"].as_array().unwrap().clone();

@@ -143,7 +143,9 @@ fn a_certificate_that_is_none_expired_or_foreign_gets_one_clear_message() {
     // The same with the right CA put beside the foreign certificate: now the coordinator refuses it.
     let forged = site.path("forged");
     fs::create_dir(&forged).unwrap();
-    for (from, name) in [(&other.cli.identity, "cert.pem"), (&other.cli.identity, "key.pem"), (&site.cli.identity, "ca.pem")] {
+    for (from, name) in
+        [(&other.cli.identity, "cert.pem"), (&other.cli.identity, "key.pem"), (&site.cli.identity, "ca.pem")]
+    {
         fs::copy(from.join(name), forged.join(name)).unwrap();
     }
     as_user(&site, forged).run("osimage list").exited(3).says("certificate");

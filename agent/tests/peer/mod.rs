@@ -197,7 +197,7 @@ impl Service {
                             self.heard.send(Heard::Event(event)).await.unwrap();
                             say(&out, ToAgent::Ack(ack)).await;
                         }
-                        Some(FromAgent::Heartbeat(_)) | None => {}
+                        Some(FromAgent::Heartbeat(_) | FromAgent::Leaving(_)) | None => {}
                     }
                 }
             }
@@ -288,7 +288,10 @@ impl Sessions for Service {
     }
 
     /// The first breaks off in the middle.
-    async fn upload(&self, request: Request<Streaming<v1::UploadMessage>>) -> Result<Response<v1::UploadResponse>, Status> {
+    async fn upload(
+        &self,
+        request: Request<Streaming<v1::UploadMessage>>,
+    ) -> Result<Response<v1::UploadResponse>, Status> {
         use v1::upload_message::Message;
         let uploads = {
             let mut seen = self.seen.lock().unwrap();

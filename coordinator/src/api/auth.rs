@@ -77,7 +77,9 @@ impl Auth {
         let record = name.parse().ok().and_then(|name| self.store.agent(&name).ok().flatten());
         match record {
             Some(record) if record.certificate_sha256 == peer.fingerprint => Ok(()),
-            Some(_) => Err(Status::permission_denied(format!("agent {name} has joined again with another certificate"))),
+            Some(_) => {
+                Err(Status::permission_denied(format!("agent {name} has joined again with another certificate")))
+            }
             None => Err(Status::permission_denied(format!("agent {name} has not joined, or was removed"))),
         }
     }

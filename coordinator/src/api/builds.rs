@@ -140,8 +140,9 @@ fn build_id(number: u64) -> Result<BuildId, Status> {
 
 fn submission(wire: v1::SubmitRequest, who: &Caller) -> Result<Submission, Status> {
     let part = wire.part();
-    let v1::SubmitRequest { names, arches, agent, discard_edits, all, method, compress, nosyncfiles, request_id, .. } =
-        wire;
+    let v1::SubmitRequest {
+        names, arches, agent, discard_edits, all, method, compress, nosyncfiles, request_id, ..
+    } = wire;
     let arches: Result<Vec<_>, _> = arches.iter().map(|arch| arch.parse().of_field("arches")).collect();
     let agent: Option<AgentName> = (!agent.is_empty()).then(|| agent.parse()).transpose().of_field("agent")?;
     Ok(Submission {

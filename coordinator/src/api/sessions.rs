@@ -69,10 +69,7 @@ impl v1::sessions_server::Sessions for Sessions {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn fetch_plan(
-        &self,
-        request: Request<v1::AttemptRef>,
-    ) -> Result<Response<Self::FetchPlanStream>, Status> {
+    async fn fetch_plan(&self, request: Request<v1::AttemptRef>) -> Result<Response<Self::FetchPlanStream>, Status> {
         let agent = agent(&request)?;
         let attempt = AttemptId::try_from(request.into_inner())?;
         let lease = self.leased(&agent, attempt)?;

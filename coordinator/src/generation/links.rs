@@ -44,8 +44,7 @@ pub struct Switched {
 pub fn switch(dir: &RootimgDir, to: Number) -> Result<Switched, LinkError> {
     let folder = dir.existing(to)?;
     let from = dir.live()?;
-    let (held, others): (Vec<_>, Vec<_>) =
-        served().partition(|name| folder.join(name).symlink_metadata().is_ok());
+    let (held, others): (Vec<_>, Vec<_>) = served().partition(|name| folder.join(name).symlink_metadata().is_ok());
     let mut missing = Vec::new();
     for name in &held {
         match top_entry(dir, name)? {

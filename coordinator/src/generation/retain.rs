@@ -49,9 +49,8 @@ pub fn retain(dir: &RootimgDir, keep: usize, in_use: &[Number]) -> Result<Retain
     let live = dir.live()?;
     let mut retained = Retained::default();
     let newest = &numbers[numbers.len().saturating_sub(keep)..];
-    let (kept, old): (Vec<Number>, Vec<Number>) = numbers.iter().partition(|number| {
-        newest.contains(number) || Some(**number) == live || in_use.contains(number)
-    });
+    let (kept, old): (Vec<Number>, Vec<Number>) =
+        numbers.iter().partition(|number| newest.contains(number) || Some(**number) == live || in_use.contains(number));
     remove_leftovers(dir, PRUNED, &mut retained)?;
     for number in old {
         if let Some(heir) = heir(dir, number, &kept, live) {

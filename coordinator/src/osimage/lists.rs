@@ -109,7 +109,6 @@ fn pack(target: &Target<'_>, notes: &mut Notes) -> PackPlan {
         includes: excluded.includes,
         copies: synced.copies,
         on_node: synced.on_node,
-        ..PackPlan::default()
     }
 }
 

@@ -32,8 +32,8 @@ use crate::generation::layout::TREE;
 use crate::generation::{LayoutError, LinkError, Number, RootimgDir, Switched, adopt, switch};
 
 pub use self::format::{Format, FormatError};
-pub use self::verify::VerifyError;
 use self::in_image::InImage;
+pub use self::verify::VerifyError;
 
 /// What to pack, all lists read.
 #[derive(Debug, Clone)]
@@ -117,12 +117,7 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 /// Packs generation `number` and puts it live. The flag is looked at before and after the archive is written.
-pub fn pack(
-    order: &PackOrder,
-    dir: &RootimgDir,
-    number: Number,
-    cancel: &AtomicBool,
-) -> Result<Packed, PackError> {
+pub fn pack(order: &PackOrder, dir: &RootimgDir, number: Number, cancel: &AtomicBool) -> Result<Packed, PackError> {
     adopt(dir)?;
     let owner = dir.tree_owner(number)?;
     let tree = dir.generation(owner).join(TREE);

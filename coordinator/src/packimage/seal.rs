@@ -25,17 +25,9 @@ use crate::generation::{Number, RootimgDir};
 #[derive(Debug)]
 pub(super) enum Place {
     /// In a generation that is not sealed yet.
-    Within {
-        number: Number,
-        archive: PathBuf,
-        sealed: PathBuf,
-    },
+    Within { number: Number, archive: PathBuf, sealed: PathBuf },
     /// In a new one.
-    Beside {
-        next: Generation,
-        folder: PathBuf,
-        archive: PathBuf,
-    },
+    Beside { next: Generation, folder: PathBuf, archive: PathBuf },
 }
 
 impl Place {

@@ -22,10 +22,7 @@ use rootfs::path::TreePath;
 use super::in_image::InImage;
 
 /// What all lines put into the image, or every problem of all of them. A later line wins over an earlier one.
-pub(super) fn overlays(
-    image: &InImage,
-    copies: &[CopyLine],
-) -> Result<BTreeMap<TreePath, Overlay>, Vec<Problem>> {
+pub(super) fn overlays(image: &InImage, copies: &[CopyLine]) -> Result<BTreeMap<TreePath, Overlay>, Vec<Problem>> {
     let mut copying = Copying { image, overlays: BTreeMap::new() };
     let mut problems = Vec::new();
     for line in copies {
@@ -100,8 +97,7 @@ impl Copying<'_> {
 
     fn put(&mut self, path: TreePath, content: OverlayContent, metadata: &Metadata) {
         let mtime = Stamp(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default());
-        let attributes =
-            Attributes { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), mtime };
+        let attributes = Attributes { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), mtime };
         self.overlays.insert(path.clone(), Overlay { path, content, attributes });
     }
 }

@@ -141,10 +141,8 @@ fn take_in(
             return Err(error.into());
         }
     };
-    let mut artefacts: Vec<_> = boot
-        .into_iter()
-        .map(|(name, bytes, digest)| artefact(&path, name, bytes, Some(digest.to_string())))
-        .collect();
+    let mut artefacts: Vec<_> =
+        boot.into_iter().map(|(name, bytes, digest)| artefact(&path, name, bytes, Some(digest.to_string()))).collect();
     artefacts.push(artefact(&path, TREE, tree_bytes, None));
     Ok(Received { generation, path, artefacts, tree_bytes, tree_entries, adopted, switched })
 }

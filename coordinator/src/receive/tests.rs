@@ -296,20 +296,23 @@ fn an_archive_that_reaches_out_is_refused_and_reaches_nothing() {
     let cases: [(&str, Vec<Vec<u8>>); 6] = [
         ("parent", vec![member(up, b'0', "", b"evil")]),
         ("absolute", vec![member(&format!("{outside}/precious"), b'0', "", b"evil")]),
-        ("through a link", vec![
-            member("rootimg/", b'5', "", b""),
-            member("rootimg/out", b'2', outside, b""),
-            member("rootimg/out/precious", b'0', "", b"evil"),
-        ]),
-        ("over a link", vec![
-            member("kernel", b'2', precious.to_str().unwrap(), b""),
-            member("kernel", b'0', "", b"evil"),
-        ]),
+        (
+            "through a link",
+            vec![
+                member("rootimg/", b'5', "", b""),
+                member("rootimg/out", b'2', outside, b""),
+                member("rootimg/out/precious", b'0', "", b"evil"),
+            ],
+        ),
+        (
+            "over a link",
+            vec![member("kernel", b'2', precious.to_str().unwrap(), b""), member("kernel", b'0', "", b"evil")],
+        ),
         ("hard link up", vec![member("kernel", b'1', up, b"")]),
-        ("hard link through a link", vec![
-            member("out", b'2', outside, b""),
-            member("kernel", b'1', "out/precious", b""),
-        ]),
+        (
+            "hard link through a link",
+            vec![member("out", b'2', outside, b""), member("kernel", b'1', "out/precious", b"")],
+        ),
     ];
     for (name, members) in cases {
         let tar = [members.concat(), vec![0; 1024]].concat();

@@ -51,8 +51,7 @@ fn take_in(input: impl Read) -> Verdict {
 
 fn unpack_all(input: &mut impl Read) -> Result<Unpacked, Outcome> {
     let stream = zstd_reader(input).map_err(|error| Outcome::refused(Why::NotAnArchive, &error))?;
-    unpack(stream, Path::new(INSIDE), UnpackOptions::default())
-        .map_err(|error| Outcome::refused(judge(&error), &error))
+    unpack(stream, Path::new(INSIDE), UnpackOptions::default()).map_err(|error| Outcome::refused(judge(&error), &error))
 }
 
 /// Writes the manifest of the tree beside it. The parent looks at what else is there.

@@ -106,10 +106,7 @@ mod tests {
     #[test]
     fn a_verdict_is_one_line_and_reads_back() {
         let error = std::io::Error::other(format!("two\nlines{}", "ä".repeat(5000)));
-        for outcome in [
-            Outcome::Unpacked { tree_bytes: 7, tree_entries: 2 },
-            Outcome::refused(Why::DiskFull, &error),
-        ] {
+        for outcome in [Outcome::Unpacked { tree_bytes: 7, tree_entries: 2 }, Outcome::refused(Why::DiskFull, &error)] {
             let verdict = Verdict { digest: Some(Digest::of(b"x")), read: 3, outcome };
             let line = serde_json::to_string(&verdict).unwrap();
             assert!(!line.contains('\n') && line.len() < 32768);

@@ -190,7 +190,7 @@ impl Desk {
         if let Some((agent, attempt)) = lease {
             self.links.tell(&agent, ToAgent::Drop(AttemptId { build: id, attempt }, "the build was cancelled".into()));
         }
-        Ok(self.parts.store.build(id)?.ok_or(Refused::NoBuild(id))?)
+        self.parts.store.build(id)?.ok_or(Refused::NoBuild(id))
     }
 
     /// Applies an event to a build: the new state is on disk before it shows. `outcome` ends the attempt's record
@@ -232,7 +232,8 @@ impl Desk {
         let (id, ended) = (build.id, build.state.is_final());
         let Some(active) = self.active.get_mut(&id) else { return };
         let lease_changed = active.build.state.lease() != build.state.lease()
-            || active.build.attempts.last().map(|last| &last.published) != build.attempts.last().map(|last| &last.published);
+            || active.build.attempts.last().map(|last| &last.published)
+                != build.attempts.last().map(|last| &last.published);
         if active.build.state.word() != build.state.word() {
             tracing::info!(build = %id, osimage = %build.osimage, state = build.state.word(), "state");
         }
@@ -243,7 +244,7 @@ impl Desk {
         active.publish();
         if ended && let Some(active) = self.active.remove(&id) {
             let last = active.build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
-            self.parts.logs.end(AttemptId { build: id, attempt: last });
+            self.end_log(AttemptId { build: id, attempt: last });
             self.clear_staging(&active.build);
         }
         if lease_changed || ended {

@@ -25,7 +25,6 @@ use crate::receive::{ReceiveError, ReceiveOrder, Received, receive};
 use crate::staging;
 use crate::store::StoreError;
 
-
 /// A tree that lies in its generation.
 #[derive(Debug)]
 pub(super) struct ReceivedTree {
@@ -179,7 +178,8 @@ impl Desk {
         build.state = state;
         build.generation = Some(number);
         build.artefacts.clone_from(&packed.artefacts);
-        if let Some(tree) = record.as_ref().and_then(|record| record.artefacts.iter().find(|one| one.name == "rootimg")) {
+        if let Some(tree) = record.as_ref().and_then(|record| record.artefacts.iter().find(|one| one.name == "rootimg"))
+        {
             build.artefacts.retain(|one| one.name != "rootimg");
             build.artefacts.push(tree.clone());
         }
@@ -220,6 +220,19 @@ impl Desk {
         if let Err(error) = written {
             tracing::warn!(build = %build.id, %error, "a line of the log can't be written");
         }
+    }
+
+    /// No more comes to an attempt's log: followers end, and it is compressed beside the desk.
+    pub(super) fn end_log(&self, id: AttemptId) {
+        let logs = self.parts.logs.clone();
+        logs.end(id);
+        self.tasks.spawn(async move {
+            if let Err(error) = logs.compress(id).await
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(attempt = %id, %error, "a log stays uncompressed");
+            }
+        });
     }
 
     /// Removes what the attempts of a build have left in staging.
@@ -323,9 +336,7 @@ fn pack_order(parts: &Parts, build: &Build, osimage: &Osimage) -> Result<PackOrd
 
 /// As many as asked for; 0 means one per processor.
 pub(crate) fn threads(asked: usize) -> NonZeroUsize {
-    NonZeroUsize::new(asked)
-        .or_else(|| std::thread::available_parallelism().ok())
-        .unwrap_or(NonZeroUsize::MIN)
+    NonZeroUsize::new(asked).or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn end_received(build: &mut Build) {

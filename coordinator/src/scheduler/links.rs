@@ -67,12 +67,7 @@ impl Links {
     }
 
     /// A new session of an agent replaces the one before it.
-    pub(super) fn open(
-        &mut self,
-        record: AgentRecord,
-        outbox: mpsc::Sender<ToAgent>,
-        now: Instant,
-    ) -> SessionId {
+    pub(super) fn open(&mut self, record: AgentRecord, outbox: mpsc::Sender<ToAgent>, now: Instant) -> SessionId {
         self.last_session += 1;
         let session = self.last_session;
         let link = Link::new(record, session, Some(outbox), now);

@@ -217,7 +217,12 @@ impl Scheduler {
     }
 
     /// An agent is alive.
-    pub async fn heartbeat(&self, agent: AgentName, session: SessionId, scratch_free_bytes: u64) -> Result<(), Refused> {
+    pub async fn heartbeat(
+        &self,
+        agent: AgentName,
+        session: SessionId,
+        scratch_free_bytes: u64,
+    ) -> Result<(), Refused> {
         self.tell(Command::Heartbeat { agent, session, scratch_free_bytes }).await
     }
 

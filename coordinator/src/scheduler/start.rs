@@ -117,7 +117,7 @@ impl Desk {
         tracing::warn!(%attempt, why, again, "attempt lost");
         let event = BuildEvent::Lost { attempt: attempt.attempt, failure, again };
         if self.apply(attempt.build, event, &format!("lost: {why}")).await?.is_ok() {
-            self.parts.logs.end(attempt);
+            self.end_log(attempt);
             self.forget_staging(attempt);
         }
         Ok(())

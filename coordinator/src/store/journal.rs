@@ -45,6 +45,9 @@ pub enum Op {
     },
 }
 
+/// A key with its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// The engine.
 #[derive(Debug)]
 pub struct Journal {
@@ -59,7 +62,8 @@ fn engine(error: sled::Error) -> StoreError {
 impl Journal {
     /// Opens the engine's folder, making it if there is none.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: dir.to_owned(), source };
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: dir.to_owned(), source };
         if !dir.exists() {
             create_aside(dir).map_err(failed)?;
         }
@@ -75,13 +79,13 @@ impl Journal {
     }
 
     /// Every key below `prefix`, in order.
-    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
         let pairs = self.db.scan_prefix(prefix);
         pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
     }
 
     /// The last `limit` pairs below `prefix`, the last one first.
-    pub fn scan_back(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn scan_back(&self, prefix: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         let pairs = self.db.scan_prefix(prefix).rev().take(limit);
         pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
     }

@@ -35,7 +35,9 @@ impl Store {
     pub async fn write_osimages(&self, writes: &[OsimageWrite]) -> Result<(), StoreError> {
         let (mut guards, mut ops) = (Vec::new(), Vec::new());
         for write in writes {
-            let Some(name) = write.after.as_ref().or(write.before.as_ref()).map(|osimage| &osimage.name) else { continue };
+            let Some(name) = write.after.as_ref().or(write.before.as_ref()).map(|osimage| &osimage.name) else {
+                continue;
+            };
             let key = key(name);
             let expected = write.before.as_ref().map(|before| record::encode(&key, before)).transpose()?;
             guards.push(Guard { key: key.clone(), expected });

@@ -6,8 +6,8 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::journal::{Guard, Journal, Op};
 use super::StoreError;
+use super::journal::{Guard, Journal, Op};
 
 /// Commits that may wait; callers beyond it wait to enqueue. A commit takes a millisecond or so on a slow disk.
 const QUEUE: usize = 256;

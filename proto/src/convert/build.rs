@@ -229,7 +229,17 @@ impl From<v1::Failure> for Failure {
 
 impl From<AttemptRecord> for v1::AttemptRecord {
     fn from(record: AttemptRecord) -> Self {
-        let AttemptRecord { attempt, agent, started_ms, ended_ms, stages, outcome, last_event, staging: _, published: _ } = record;
+        let AttemptRecord {
+            attempt,
+            agent,
+            started_ms,
+            ended_ms,
+            stages,
+            outcome,
+            last_event,
+            staging: _,
+            published: _,
+        } = record;
         Self {
             attempt: attempt.get(),
             agent: agent.into(),

@@ -17,6 +17,11 @@ impl TryFrom<v1::StageRecord> for StageRecord {
 
     fn try_from(wire: v1::StageRecord) -> Result<Self, FieldViolation> {
         let v1::StageRecord { stage, status, started_ms, ended_ms } = wire;
-        Ok(Self { stage: stage.parse().of_field("stage")?, status: status.parse().of_field("status")?, started_ms, ended_ms })
+        Ok(Self {
+            stage: stage.parse().of_field("stage")?,
+            status: status.parse().of_field("status")?,
+            started_ms,
+            ended_ms,
+        })
     }
 }

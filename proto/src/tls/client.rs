@@ -109,7 +109,8 @@ impl ServerCertVerifier for PinnedCa {
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
         let unusable = |error| rustls::Error::General(format!("the pinned CA can't be used: {error}"));
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build().map_err(unusable)?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build().map_err(unusable)?;
         verifier.verify_server_cert(leaf, &[], name, ocsp, now)
     }
 

@@ -13,21 +13,13 @@ fn gzip(data: &[u8], level: u8, threads: usize, piece: usize) -> Vec<u8> {
 }
 
 fn gunzip_by_tool(stream: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("gzip")
-        .arg("-dc")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let stream = stream.to_vec();
     let feeder = thread::spawn(move || stdin.write_all(&stream));
     let mut data = Vec::new();
     child.stdout.take().unwrap().read_to_end(&mut data).unwrap();
-    assert!(
-        child.wait().unwrap().success(),
-        "gzip does not like the stream"
-    );
+    assert!(child.wait().unwrap().success(), "gzip does not like the stream");
     feeder.join().unwrap().unwrap();
     data
 }
@@ -37,9 +29,7 @@ fn mixed(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut data = Vec::with_capacity(length + 64);
     while data.len() < length {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         match state >> 62 {
             0 => data.extend_from_slice(b"the quick brown fox jumps over the lazy dog\n"),
             1 => data.extend_from_slice(&state.to_le_bytes()),
@@ -64,29 +54,16 @@ fn noise(length: usize) -> Vec<u8> {
 fn same_for_all(data: &[u8], level: u8) {
     let one = gzip(data, level, 1, usize::MAX);
     assert!(gunzip_by_tool(&one) == data);
-    assert!(
-        gzip(data, level, 4, 1000) == one,
-        "threads or pieces change the bytes"
-    );
+    assert!(gzip(data, level, 4, 1000) == one, "threads or pieces change the bytes");
     // One member: a decoder that stops after the first has everything.
     let mut first = Vec::new();
-    flate2::read::GzDecoder::new(&one[..])
-        .read_to_end(&mut first)
-        .unwrap();
+    flate2::read::GzDecoder::new(&one[..]).read_to_end(&mut first).unwrap();
     assert!(first == data);
 }
 
 #[test]
 fn lengths_about_a_block_are_whole_and_independent_of_threads() {
-    for length in [
-        0,
-        1,
-        BLOCK - 1,
-        BLOCK,
-        BLOCK + 1,
-        2 * BLOCK,
-        5 * BLOCK + 777,
-    ] {
+    for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 5 * BLOCK + 777] {
         same_for_all(&mixed(length, 7), 6);
     }
     for level in [1, 9] {
@@ -127,12 +104,8 @@ impl Write for Full {
 
 fn threads_named_gzip() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let name =
-        |task: io::Result<std::fs::DirEntry>| std::fs::read(task.ok()?.path().join("comm")).ok();
-    tasks
-        .filter_map(name)
-        .filter(|name| name.starts_with(b"gzip-") && name.len() > b"gzip-".len() + 2)
-        .count()
+    let name = |task: io::Result<std::fs::DirEntry>| std::fs::read(task.ok()?.path().join("comm")).ok();
+    tasks.filter_map(name).filter(|name| name.starts_with(b"gzip-") && name.len() > b"gzip-".len() + 2).count()
 }
 
 #[test]

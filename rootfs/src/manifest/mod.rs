@@ -78,10 +78,7 @@ pub enum Node {
     /// A symbolic link.
     Symlink {
         /// Where it points.
-        #[serde(
-            serialize_with = "text::escaped",
-            deserialize_with = "text::from_escaped"
-        )]
+        #[serde(serialize_with = "text::escaped", deserialize_with = "text::from_escaped")]
         target: Vec<u8>,
     },
     /// A named pipe.
@@ -151,27 +148,11 @@ impl Manifest {
                 continue;
             }
             let next = links.len() as u32;
-            let link = entry
-                .is_linked()
-                .then(|| *links.entry(entry.id).or_insert(next));
+            let link = entry.is_linked().then(|| *links.entry(entry.id).or_insert(next));
             let node = node_of(&walk, &entry)?;
-            let Attributes {
-                mode,
-                uid,
-                gid,
-                mtime,
-            } = entry.attributes;
+            let Attributes { mode, uid, gid, mtime } = entry.attributes;
             let Entry { path, xattrs, .. } = entry;
-            manifest.entries.push(ManifestEntry {
-                path,
-                node,
-                mode,
-                uid,
-                gid,
-                mtime,
-                link,
-                xattrs,
-            });
+            manifest.entries.push(ManifestEntry { path, node, mode, uid, gid, mtime, link, xattrs });
         }
         manifest.arrange();
         Ok(manifest)
@@ -198,23 +179,13 @@ impl Manifest {
         let write = || {
             let mut out = BufWriter::with_capacity(256 * 1024, Replacement::new(path)?);
             self.write_to(&mut out)?;
-            out.into_inner()
-                .map_err(io::IntoInnerError::into_error)?
-                .commit(0o644)
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.commit(0o644)
         };
-        write().map_err(|source| ManifestError::File {
-            doing: "write",
-            path: path.to_owned(),
-            source,
-        })
+        write().map_err(|source| ManifestError::File { doing: "write", path: path.to_owned(), source })
     }
 
     fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
-        let head = Head {
-            version: VERSION,
-            complete: self.complete,
-            count: self.entries.len(),
-        };
+        let head = Head { version: VERSION, complete: self.complete, count: self.entries.len() };
         out.write_all(b"{\"head\":")?;
         serde_json::to_writer(&mut *out, &head)?;
         out.write_all(b",\"entries\":[")?;
@@ -227,34 +198,15 @@ impl Manifest {
 
     /// Reads a manifest from `path`.
     pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
-        let failed = |source| ManifestError::File {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| ManifestError::File { doing: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        let damaged = |line, source| ManifestError::Damaged {
-            path: path.to_owned(),
-            line,
-            source,
-        };
+        let damaged = |line, source| ManifestError::Damaged { path: path.to_owned(), line, source };
         let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
-        let first = lines
-            .next()
-            .transpose()
-            .map_err(failed)?
-            .unwrap_or_default();
+        let first = lines.next().transpose().map_err(failed)?.unwrap_or_default();
         let head = read_head(&first).map_err(|source| damaged(1, source))?;
-        let mut manifest = Manifest {
-            complete: head.complete,
-            entries: Vec::new(),
-        };
+        let mut manifest = Manifest { complete: head.complete, entries: Vec::new() };
         for number in 0..head.count {
-            let line = lines
-                .next()
-                .transpose()
-                .map_err(failed)?
-                .unwrap_or_default();
+            let line = lines.next().transpose().map_err(failed)?.unwrap_or_default();
             let json = line.strip_suffix(',').unwrap_or(&line);
             let entry = serde_json::from_str(json).map_err(|source| damaged(number + 2, source))?;
             manifest.entries.push(entry);
@@ -264,15 +216,10 @@ impl Manifest {
 }
 
 fn read_head(line: &str) -> Result<Head, serde_json::Error> {
-    let json = line
-        .strip_prefix("{\"head\":")
-        .and_then(|rest| rest.strip_suffix(",\"entries\":["));
+    let json = line.strip_prefix("{\"head\":").and_then(|rest| rest.strip_suffix(",\"entries\":["));
     let head: Head = serde_json::from_str(json.unwrap_or_default())?;
     if head.version != VERSION {
-        return Err(de::Error::custom(format_args!(
-            "version {} is not {VERSION}",
-            head.version
-        )));
+        return Err(de::Error::custom(format_args!("version {} is not {VERSION}", head.version)));
     }
     Ok(head)
 }
@@ -280,17 +227,12 @@ fn read_head(line: &str) -> Result<Head, serde_json::Error> {
 fn node_of(walk: &Walk, entry: &Entry) -> Result<Node, ManifestError> {
     Ok(match &entry.kind {
         Kind::File => {
-            let content = |source| ManifestError::Content {
-                path: entry.path.clone(),
-                source,
-            };
+            let content = |source| ManifestError::Content { path: entry.path.clone(), source };
             let (size, digest) = digest_of(walk.open(entry)?).map_err(content)?;
             Node::File { size, digest }
         }
         Kind::Dir => Node::Dir,
-        Kind::Symlink(target) => Node::Symlink {
-            target: target.clone(),
-        },
+        Kind::Symlink(target) => Node::Symlink { target: target.clone() },
         Kind::Fifo => Node::Fifo,
         Kind::Char(device) => Node::Char(*device),
         Kind::Block(device) => Node::Block(*device),
@@ -318,44 +260,18 @@ mod tests {
 
     fn entry(path: &[u8], node: Node) -> ManifestEntry {
         let path = TreePath::parse(path).unwrap();
-        let xattrs = vec![Xattr {
-            name: b"security.capability".to_vec(),
-            value: vec![1, 10, 0, 255],
-        }];
-        ManifestEntry {
-            path,
-            node,
-            mode: 0o4755,
-            uid: 0,
-            gid: 7,
-            mtime: Stamp(-3, 5),
-            link: Some(1),
-            xattrs,
-        }
+        let xattrs = vec![Xattr { name: b"security.capability".to_vec(), value: vec![1, 10, 0, 255] }];
+        ManifestEntry { path, node, mode: 0o4755, uid: 0, gid: 7, mtime: Stamp(-3, 5), link: Some(1), xattrs }
     }
 
     fn sample() -> Manifest {
         let entries = vec![
             entry(b"dir", Node::Dir),
-            entry(
-                b"dir/new\nline \xe9",
-                Node::File {
-                    size: 3,
-                    digest: Digest::of(b"abc"),
-                },
-            ),
-            entry(
-                b"link",
-                Node::Symlink {
-                    target: b"\xff/..".to_vec(),
-                },
-            ),
+            entry(b"dir/new\nline \xe9", Node::File { size: 3, digest: Digest::of(b"abc") }),
+            entry(b"link", Node::Symlink { target: b"\xff/..".to_vec() }),
             entry(b"null", Node::Char(DeviceNumber { major: 1, minor: 3 })),
         ];
-        Manifest {
-            complete: Stamp(1_700_000_000, 42),
-            entries,
-        }
+        Manifest { complete: Stamp(1_700_000_000, 42), entries }
     }
 
     #[test]
@@ -365,12 +281,8 @@ mod tests {
         for manifest in [sample(), Manifest::default()] {
             manifest.write(&path).unwrap();
             assert_eq!(Manifest::read(&path).unwrap(), manifest);
-            let json: serde_json::Value =
-                serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            assert_eq!(
-                json["entries"].as_array().unwrap().len(),
-                manifest.entries.len()
-            );
+            let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(json["entries"].as_array().unwrap().len(), manifest.entries.len());
         }
     }
 
@@ -381,17 +293,10 @@ mod tests {
         sample().write(&path).unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         let cut = whole.lines().take(3).collect::<Vec<_>>().join("\n");
-        for (text, line) in [
-            (cut, 4),
-            (whole.replace("\"version\":1", "\"version\":9"), 1),
-            (String::new(), 1),
-        ] {
+        for (text, line) in [(cut, 4), (whole.replace("\"version\":1", "\"version\":9"), 1), (String::new(), 1)] {
             std::fs::write(&path, text).unwrap();
             let error = Manifest::read(&path).unwrap_err();
-            assert!(
-                matches!(error, ManifestError::Damaged { line: at, .. } if at == line),
-                "{error}"
-            );
+            assert!(matches!(error, ManifestError::Damaged { line: at, .. } if at == line), "{error}");
         }
     }
 }

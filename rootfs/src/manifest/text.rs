@@ -19,31 +19,20 @@ pub(super) fn escaped<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::O
     serializer.serialize_str(&escape(bytes, Blanks::Keep))
 }
 
-pub(super) fn from_escaped<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<u8>, D::Error> {
+pub(super) fn from_escaped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     unescape(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 pub(super) fn hexed<S: Serializer>(xattrs: &[Xattr], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(
-        xattrs
-            .iter()
-            .map(|xattr| (escape(&xattr.name, Blanks::Keep), hex::encode(&xattr.value))),
-    )
+    serializer.collect_map(xattrs.iter().map(|xattr| (escape(&xattr.name, Blanks::Keep), hex::encode(&xattr.value))))
 }
 
-pub(super) fn from_hexed<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Xattr>, D::Error> {
+pub(super) fn from_hexed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Xattr>, D::Error> {
     let map = BTreeMap::<String, String>::deserialize(deserializer)?;
     let mut xattrs = Vec::with_capacity(map.len());
     for (name, value) in map {
         let name = unescape(&name).map_err(de::Error::custom)?;
-        xattrs.push(Xattr {
-            name,
-            value: hex::decode(value).map_err(de::Error::custom)?,
-        });
+        xattrs.push(Xattr { name, value: hex::decode(value).map_err(de::Error::custom)? });
     }
     xattrs.sort();
     Ok(xattrs)

@@ -98,9 +98,7 @@ pub enum PackError {
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     /// The format can not hold a file.
-    #[error(
-        "`{path}` has {size} bytes, and a cpio archive cannot hold a file of 4 GiB or more: exclude it"
-    )]
+    #[error("`{path}` has {size} bytes, and a cpio archive cannot hold a file of 4 GiB or more: exclude it")]
     TooLarge {
         /// The file.
         path: TreePath,
@@ -155,18 +153,12 @@ pub fn archive_name(method: PackMethod, compression: Compression) -> String {
 /// Packs the tree at `root` into the file `out`, mode 0644.
 pub fn pack(root: &Path, out: &Path, recipe: &PackRecipe) -> Result<PackReport, PackError> {
     let mut filter = recipe.filter.clone();
-    let unreadable = |source: rustix::io::Errno| WalkError::Root {
-        path: root.to_owned(),
-        source: source.into(),
-    };
+    let unreadable = |source: rustix::io::Errno| WalkError::Root { path: root.to_owned(), source: source.into() };
     let mut tree = Beneath::open(root).map_err(unreadable)?;
     let plan = prepare(root, &mut tree, &mut filter, recipe)?;
     tree.forget();
 
-    let failed = |source| PackError::Output {
-        path: out.to_owned(),
-        source,
-    };
+    let failed = |source| PackError::Output { path: out.to_owned(), source };
     let file = Replacement::new(out).map_err(failed)?;
     let stream = BufWriter::with_capacity(256 * 1024, HashingWriter::new(file));
     let stream = Compressor::new(stream, recipe.compression, recipe.threads).map_err(failed)?;
@@ -174,9 +166,7 @@ pub fn pack(root: &Path, out: &Path, recipe: &PackRecipe) -> Result<PackReport, 
         PackMethod::Cpio => write::cpio(&plan, &mut tree, stream, out)?,
     };
     let stream = written.stream.finish().map_err(failed)?;
-    let stream = stream
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?;
+    let stream = stream.into_inner().map_err(|error| failed(error.into_error()))?;
     let (file, digest, bytes_out) = stream.finish();
     file.commit(0o644).map_err(failed)?;
     Ok(PackReport {
@@ -187,42 +177,23 @@ pub fn pack(root: &Path, out: &Path, recipe: &PackRecipe) -> Result<PackReport, 
         hard_links: plan.links.values().map(|names| u64::from(names - 1)).sum(),
         excluded: plan.excluded,
         rules: filter.excludes().to_vec(),
-        xattrs: plan
-            .with_xattrs()
-            .map(|entry| (entry.path.clone(), names_of(entry)))
-            .collect(),
+        xattrs: plan.with_xattrs().map(|entry| (entry.path.clone(), names_of(entry))).collect(),
         notes: plan.notes,
     })
 }
 
 fn names_of(entry: &crate::entry::Entry) -> Vec<Vec<u8>> {
-    entry
-        .xattrs
-        .iter()
-        .map(|xattr| xattr.name.clone())
-        .collect()
+    entry.xattrs.iter().map(|xattr| xattr.name.clone()).collect()
 }
 
 /// Everything that can be decided, and refused, before anything is written.
-fn prepare(
-    root: &Path,
-    tree: &mut Beneath,
-    filter: &mut Filter,
-    recipe: &PackRecipe,
-) -> Result<Plan, PackError> {
+fn prepare(root: &Path, tree: &mut Beneath, filter: &mut Filter, recipe: &PackRecipe) -> Result<Plan, PackError> {
     let list_place = match recipe.xattr_list {
-        true => Some(resolve(
-            tree,
-            &TreePath::in_image(XATTR_LIST).map_err(OverlayError::from)?,
-        )?),
+        true => Some(resolve(tree, &TreePath::in_image(XATTR_LIST).map_err(OverlayError::from)?)?),
         false => None,
     };
     let mut overlays = recipe.overlays.clone();
-    overlays.extend(
-        list_place
-            .as_ref()
-            .map(|place| xattr_list(place.clone(), String::new())),
-    );
+    overlays.extend(list_place.as_ref().map(|place| xattr_list(place.clone(), String::new())));
     let placed = Placed::new(tree, &overlays)?;
     let mut walk = Walk::new(root)?;
     let mut plan = plan::plan(&mut walk, filter, placed)?;
@@ -231,27 +202,15 @@ fn prepare(
         plan.items.insert(place, Item::Overlay(list));
     }
     match plan.too_large(FILE_LIMIT) {
-        Some(entry) => Err(PackError::TooLarge {
-            path: entry.path.clone(),
-            size: entry.size,
-        }),
+        Some(entry) => Err(PackError::TooLarge { path: entry.path.clone(), size: entry.size }),
         None => Ok(plan),
     }
 }
 
 fn xattr_list(path: TreePath, list: String) -> Overlay {
     // Only root reads it: names of labels and capabilities are an attacker's shopping list.
-    let attributes = Attributes {
-        mode: 0o600,
-        uid: 0,
-        gid: 0,
-        mtime: Stamp(0, 0),
-    };
-    Overlay {
-        path,
-        content: OverlayContent::Bytes(list.into_bytes()),
-        attributes,
-    }
+    let attributes = Attributes { mode: 0o600, uid: 0, gid: 0, mtime: Stamp(0, 0) };
+    Overlay { path, content: OverlayContent::Bytes(list.into_bytes()), attributes }
 }
 
 fn listed(plan: &Plan) -> String {
@@ -259,10 +218,7 @@ fn listed(plan: &Plan) -> String {
     for entry in plan.with_xattrs() {
         let path = escape(entry.path.as_bytes(), Blanks::Escape);
         for xattr in &entry.xattrs {
-            let (name, value) = (
-                escape(&xattr.name, Blanks::Escape),
-                hex::encode(&xattr.value),
-            );
+            let (name, value) = (escape(&xattr.name, Blanks::Escape), hex::encode(&xattr.value));
             writeln!(list, "/{path} {name} 0x{value}").expect("writing to a string does not fail");
         }
     }

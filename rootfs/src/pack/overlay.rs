@@ -88,23 +88,10 @@ pub enum OverlayError {
 
 impl Overlay {
     /// A file of `root`, mode 0644, with these bytes and time.
-    pub fn file(
-        path: impl AsRef<[u8]>,
-        bytes: impl Into<Vec<u8>>,
-        mtime: Stamp,
-    ) -> Result<Overlay, PathError> {
-        let attributes = Attributes {
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime,
-        };
+    pub fn file(path: impl AsRef<[u8]>, bytes: impl Into<Vec<u8>>, mtime: Stamp) -> Result<Overlay, PathError> {
+        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, mtime };
         let path = TreePath::in_image(path)?;
-        Ok(Overlay {
-            path,
-            content: OverlayContent::Bytes(bytes.into()),
-            attributes,
-        })
+        Ok(Overlay { path, content: OverlayContent::Bytes(bytes.into()), attributes })
     }
 }
 
@@ -123,21 +110,11 @@ impl Placed {
         let mut placed = Placed::default();
         for overlay in overlays {
             let place = resolve(tree, &overlay.path)?;
-            placed.insert(Overlay {
-                path: place,
-                ..overlay.clone()
-            })?;
+            placed.insert(Overlay { path: place, ..overlay.clone() })?;
         }
         for folder in &placed.folders {
-            if placed
-                .overlays
-                .get(folder)
-                .is_some_and(|over| !matches!(over.content, OverlayContent::Dir))
-            {
-                return Err(OverlayError::NotAFolder {
-                    path: folder.clone(),
-                    at: folder.clone(),
-                });
+            if placed.overlays.get(folder).is_some_and(|over| !matches!(over.content, OverlayContent::Dir)) {
+                return Err(OverlayError::NotAFolder { path: folder.clone(), at: folder.clone() });
             }
         }
         Ok(placed)
@@ -161,18 +138,10 @@ impl Placed {
 /// is taken literally.
 pub(super) fn resolve(tree: &mut Beneath, path: &TreePath) -> Result<TreePath, OverlayError> {
     let Some((parent, last)) = path.split() else {
-        return Err(OverlayError::NotAFolder {
-            path: path.clone(),
-            at: path.clone(),
-        });
+        return Err(OverlayError::NotAFolder { path: path.clone(), at: path.clone() });
     };
     let ahead = parent.components().map(<[u8]>::to_vec).collect();
-    let mut way = Way {
-        path,
-        here: TreePath::root(),
-        ahead,
-        links: 0,
-    };
+    let mut way = Way { path, here: TreePath::root(), ahead, links: 0 };
     while let Some(component) = way.ahead.pop_front() {
         match &component[..] {
             b"" | b"." => {}
@@ -195,9 +164,7 @@ struct Way<'a> {
 impl Way<'_> {
     fn step(&mut self, tree: &mut Beneath, name: &[u8]) -> Result<(), OverlayError> {
         let next = self.here.join(name);
-        let found = tree
-            .folder(&self.here)
-            .and_then(|folder| Ok((folder, stat(folder, name)?)));
+        let found = tree.folder(&self.here).and_then(|folder| Ok((folder, stat(folder, name)?)));
         let (folder, kind) = match found {
             Ok((folder, found)) => (folder, FileType::from_raw_mode(u32::from(found.stx_mode))),
             Err(Errno::NOENT) => {
@@ -209,15 +176,11 @@ impl Way<'_> {
         match kind {
             FileType::Directory => self.here = next,
             FileType::Symlink => {
-                let target =
-                    readlinkat(folder, name, Vec::new()).map_err(|error| self.lookup(error))?;
+                let target = readlinkat(folder, name, Vec::new()).map_err(|error| self.lookup(error))?;
                 self.follow(target.as_bytes())?;
             }
             _ => {
-                return Err(OverlayError::NotAFolder {
-                    path: self.path.clone(),
-                    at: next,
-                });
+                return Err(OverlayError::NotAFolder { path: self.path.clone(), at: next });
             }
         }
         Ok(())
@@ -226,9 +189,7 @@ impl Way<'_> {
     fn follow(&mut self, target: &[u8]) -> Result<(), OverlayError> {
         self.links += 1;
         if self.links > LINK_LIMIT {
-            return Err(OverlayError::TooManyLinks {
-                path: self.path.clone(),
-            });
+            return Err(OverlayError::TooManyLinks { path: self.path.clone() });
         }
         if target.first() == Some(&b'/') {
             self.here = TreePath::root();
@@ -240,10 +201,7 @@ impl Way<'_> {
     }
 
     fn lookup(&self, error: Errno) -> OverlayError {
-        OverlayError::Lookup {
-            path: self.path.clone(),
-            source: error.into(),
-        }
+        OverlayError::Lookup { path: self.path.clone(), source: error.into() }
     }
 }
 
@@ -278,16 +236,9 @@ mod tests {
             let found = resolve(&mut tree, &TreePath::in_image(name).unwrap()).unwrap();
             assert_eq!(found, TreePath::parse(place).unwrap(), "{name}");
         }
-        let mut refusal =
-            |name: &str| resolve(&mut tree, &TreePath::in_image(name).unwrap()).unwrap_err();
-        assert!(matches!(
-            refusal("/loop/x"),
-            OverlayError::TooManyLinks { .. }
-        ));
-        assert!(matches!(
-            refusal("/file/x"),
-            OverlayError::NotAFolder { .. }
-        ));
+        let mut refusal = |name: &str| resolve(&mut tree, &TreePath::in_image(name).unwrap()).unwrap_err();
+        assert!(matches!(refusal("/loop/x"), OverlayError::TooManyLinks { .. }));
+        assert!(matches!(refusal("/file/x"), OverlayError::NotAFolder { .. }));
         assert!(matches!(refusal("/"), OverlayError::NotAFolder { .. }));
     }
 }

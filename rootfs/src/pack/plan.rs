@@ -32,24 +32,12 @@ pub(super) struct Plan {
 }
 
 /// Walks the tree once and decides over each entry.
-pub(super) fn plan(
-    walk: &mut Walk,
-    filter: &mut Filter,
-    placed: Placed,
-) -> Result<Plan, PackError> {
-    let mut plan = Plan {
-        items: BTreeMap::new(),
-        links: HashMap::new(),
-        excluded: 0,
-        notes: Vec::new(),
-    };
+pub(super) fn plan(walk: &mut Walk, filter: &mut Filter, placed: Placed) -> Result<Plan, PackError> {
+    let mut plan = Plan { items: BTreeMap::new(), links: HashMap::new(), excluded: 0, notes: Vec::new() };
     // Excluded folders on the way to the current entry: they come back if anything below them is saved.
     let mut doubtful: Vec<Entry> = Vec::new();
     while let Some(entry) = walk.next().transpose()? {
-        while doubtful
-            .last()
-            .is_some_and(|folder| !is_within(&entry.path, &folder.path))
-        {
+        while doubtful.last().is_some_and(|folder| !is_within(&entry.path, &folder.path)) {
             doubtful.pop();
             plan.excluded += 1;
         }
@@ -86,9 +74,7 @@ fn is_within(path: &TreePath, folder: &TreePath) -> bool {
 fn check_replaced(entry: &Entry, overlay: &Overlay) -> Result<(), OverlayError> {
     match (&entry.kind, &overlay.content) {
         (Kind::Dir, OverlayContent::Dir) => Ok(()),
-        (Kind::Dir, _) => Err(OverlayError::ReplacesFolder {
-            path: overlay.path.clone(),
-        }),
+        (Kind::Dir, _) => Err(OverlayError::ReplacesFolder { path: overlay.path.clone() }),
         _ => Ok(()),
     }
 }
@@ -124,9 +110,7 @@ impl Plan {
         let mut seen = HashSet::new();
         self.items.values().filter_map(move |item| match item {
             // One name of a hard-linked file is enough: the attributes are the file's.
-            Item::Tree(entry)
-                if !entry.xattrs.is_empty() && (!entry.is_linked() || seen.insert(entry.id)) =>
-            {
+            Item::Tree(entry) if !entry.xattrs.is_empty() && (!entry.is_linked() || seen.insert(entry.id)) => {
                 Some(entry)
             }
             _ => None,
@@ -136,15 +120,6 @@ impl Plan {
 
 /// A folder that the tree does not have.
 fn folder(path: TreePath) -> Overlay {
-    let attributes = Attributes {
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: Stamp(0, 0),
-    };
-    Overlay {
-        path,
-        content: OverlayContent::Dir,
-        attributes,
-    }
+    let attributes = Attributes { mode: 0o755, uid: 0, gid: 0, mtime: Stamp(0, 0) };
+    Overlay { path, content: OverlayContent::Dir, attributes }
 }

@@ -22,29 +22,16 @@ pub(super) struct Written<W> {
 }
 
 /// Writes all of `plan` to `stream`; `out` names the file in errors.
-pub(super) fn cpio<W: Write>(
-    plan: &Plan,
-    tree: &mut Beneath,
-    stream: W,
-    out: &Path,
-) -> Result<Written<W>, PackError> {
-    let mut writer = Writer {
-        cpio: CpioWriter::new(stream),
-        out,
-        tree,
-        links: HashMap::new(),
-        buffer: vec![0; 256 * 1024],
-    };
+pub(super) fn cpio<W: Write>(plan: &Plan, tree: &mut Beneath, stream: W, out: &Path) -> Result<Written<W>, PackError> {
+    let mut writer =
+        Writer { cpio: CpioWriter::new(stream), out, tree, links: HashMap::new(), buffer: vec![0; 256 * 1024] };
     for item in plan.items.values() {
         match item {
             Item::Tree(entry) => writer.entry(plan, entry)?,
             Item::Overlay(overlay) => writer.overlay(overlay)?,
         }
     }
-    let (stream, bytes) = writer.cpio.finish().map_err(|source| PackError::Output {
-        path: out.to_owned(),
-        source,
-    })?;
+    let (stream, bytes) = writer.cpio.finish().map_err(|source| PackError::Output { path: out.to_owned(), source })?;
     Ok(Written { stream, bytes })
 }
 
@@ -60,11 +47,7 @@ struct Writer<'a, W> {
 impl<W: Write> Writer<'_, W> {
     fn entry(&mut self, plan: &Plan, entry: &Entry) -> Result<(), PackError> {
         let (inode, nlink, is_last) = self.names(plan, entry);
-        let size = if is_last {
-            self.length(&entry.path, entry.size)?
-        } else {
-            0
-        };
+        let size = if is_last { self.length(&entry.path, entry.size)? } else { 0 };
         self.begin(&CpioMember {
             name: member_name(&entry.path),
             kind: entry.kind.clone(),
@@ -76,38 +59,22 @@ impl<W: Write> Writer<'_, W> {
         if size == 0 {
             return Ok(());
         }
-        let (parent, name) = entry
-            .path
-            .split()
-            .expect("the root of a tree has no content");
-        let open = self
-            .tree
-            .folder(&parent)
-            .and_then(|folder| openat(folder, name, CONTENT, Mode::empty()));
-        let unreadable = |source: io::Error| PackError::Read {
-            path: entry.path.clone(),
-            source,
-        };
+        let (parent, name) = entry.path.split().expect("the root of a tree has no content");
+        let open = self.tree.folder(&parent).and_then(|folder| openat(folder, name, CONTENT, Mode::empty()));
+        let unreadable = |source: io::Error| PackError::Read { path: entry.path.clone(), source };
         let mut file = File::from(open.map_err(|error| unreadable(error.into()))?);
         self.content(&mut file, size, &entry.path, &unreadable)
     }
 
     /// The number of the file, how many names it has in the archive, and whether this is the last.
     fn names(&mut self, plan: &Plan, entry: &Entry) -> (Inode, u32, bool) {
-        let count = if entry.is_linked() {
-            plan.links.get(&entry.id).copied().unwrap_or(1)
-        } else {
-            1
-        };
+        let count = if entry.is_linked() { plan.links.get(&entry.id).copied().unwrap_or(1) } else { 1 };
         if count == 1 {
             let nlink = if entry.kind == Kind::Dir { 2 } else { 1 };
             return (self.cpio.new_inode(), nlink, true);
         }
         let cpio = &mut self.cpio;
-        let (inode, left) = self
-            .links
-            .entry(entry.id)
-            .or_insert_with(|| (cpio.new_inode(), count));
+        let (inode, left) = self.links.entry(entry.id).or_insert_with(|| (cpio.new_inode(), count));
         *left -= 1;
         (*inode, count, *left == 0)
     }
@@ -117,8 +84,7 @@ impl<W: Write> Writer<'_, W> {
         let (kind, length) = match &overlay.content {
             OverlayContent::Bytes(bytes) => (Kind::File, bytes.len() as u64),
             OverlayContent::File(path) => {
-                let (file, length) =
-                    open_source(path).map_err(|error| unreadable_source(overlay, path, error))?;
+                let (file, length) = open_source(path).map_err(|error| unreadable_source(overlay, path, error))?;
                 source = Some((file, path));
                 (Kind::File, length)
             }
@@ -129,19 +95,12 @@ impl<W: Write> Writer<'_, W> {
         let nlink = if kind == Kind::Dir { 2 } else { 1 };
         let inode = self.cpio.new_inode();
         let attributes = overlay.attributes;
-        self.begin(&CpioMember {
-            name: member_name(&overlay.path),
-            kind,
-            attributes,
-            inode,
-            nlink,
-            size,
-        })?;
+        self.begin(&CpioMember { name: member_name(&overlay.path), kind, attributes, inode, nlink, size })?;
         match (&overlay.content, source) {
             (OverlayContent::Bytes(bytes), _) => self.put(bytes),
-            (_, Some((mut file, path))) => self.content(&mut file, size, &overlay.path, &|error| {
-                unreadable_source(overlay, path, error)
-            }),
+            (_, Some((mut file, path))) => {
+                self.content(&mut file, size, &overlay.path, &|error| unreadable_source(overlay, path, error))
+            }
             _ => Ok(()),
         }
     }
@@ -160,39 +119,27 @@ impl<W: Write> Writer<'_, W> {
             if got == 0 {
                 return Err(PackError::Changed { path: path.clone() });
             }
-            self.cpio
-                .content(&self.buffer[..got])
-                .map_err(|source| failed(self.out, source))?;
+            self.cpio.content(&self.buffer[..got]).map_err(|source| failed(self.out, source))?;
             left -= got;
         }
         Ok(())
     }
 
     fn begin(&mut self, member: &CpioMember) -> Result<(), PackError> {
-        self.cpio
-            .begin(member)
-            .map_err(|source| failed(self.out, source))
+        self.cpio.begin(member).map_err(|source| failed(self.out, source))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), PackError> {
-        self.cpio
-            .content(bytes)
-            .map_err(|source| failed(self.out, source))
+        self.cpio.content(bytes).map_err(|source| failed(self.out, source))
     }
 
     fn length(&self, path: &TreePath, size: u64) -> Result<u32, PackError> {
-        u32::try_from(size).map_err(|_| PackError::TooLarge {
-            path: path.clone(),
-            size,
-        })
+        u32::try_from(size).map_err(|_| PackError::TooLarge { path: path.clone(), size })
     }
 }
 
 fn failed(out: &Path, source: io::Error) -> PackError {
-    PackError::Output {
-        path: out.to_owned(),
-        source,
-    }
+    PackError::Output { path: out.to_owned(), source }
 }
 
 fn open_source(path: &Path) -> io::Result<(File, u64)> {
@@ -200,26 +147,15 @@ fn open_source(path: &Path) -> io::Result<(File, u64)> {
     let metadata = file.metadata()?;
     match metadata.is_file() {
         true => Ok((file, metadata.len())),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
     }
 }
 
 fn unreadable_source(overlay: &Overlay, path: &Path, source: io::Error) -> PackError {
-    PackError::Source {
-        path: overlay.path.clone(),
-        source_file: path.to_owned(),
-        source,
-    }
+    PackError::Source { path: overlay.path.clone(), source_file: path.to_owned(), source }
 }
 
 /// The root is `.`, as in what `find .` gives to cpio.
 fn member_name(path: &TreePath) -> Vec<u8> {
-    if path.is_root() {
-        b".".to_vec()
-    } else {
-        path.as_bytes().to_vec()
-    }
+    if path.is_root() { b".".to_vec() } else { path.as_bytes().to_vec() }
 }

@@ -33,12 +33,7 @@ fn entry(&[tag, tag_high, perm, _, id @ ..]: &[u8; 8]) -> Option<String> {
         _ => return None,
     };
     let flag = |bit: u8, letter: char| if perm & bit != 0 { letter } else { '-' };
-    Some(format!(
-        "{who}:{}{}{}",
-        flag(4, 'r'),
-        flag(2, 'w'),
-        flag(1, 'x')
-    ))
+    Some(format!("{who}:{}{}{}", flag(4, 'r'), flag(2, 'w'), flag(1, 'x')))
 }
 
 #[cfg(test)]
@@ -48,16 +43,8 @@ mod tests {
     #[test]
     fn the_kernels_form_becomes_text() {
         let value = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x20\0\x01\0\xff\xff\xff\xff";
-        assert_eq!(
-            text(value).as_deref(),
-            Some("user::rw-,user:1000:r--,other::--x")
-        );
-        for bad in [
-            &b""[..],
-            b"\x03\0\0\0",
-            b"\x02\0\0\0\x01",
-            b"\x02\0\0\0\x40\0\0\0\0\0\0\0",
-        ] {
+        assert_eq!(text(value).as_deref(), Some("user::rw-,user:1000:r--,other::--x"));
+        for bad in [&b""[..], b"\x03\0\0\0", b"\x02\0\0\0\x01", b"\x02\0\0\0\x40\0\0\0\0\0\0\0"] {
             assert_eq!(text(bad), None);
         }
     }

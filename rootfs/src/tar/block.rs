@@ -28,11 +28,7 @@ impl Draft<'_> {
         header.set_mode(self.attributes.mode);
         header.set_uid(u64::from(fit_id(self.attributes.uid, "uid", records)));
         header.set_gid(u64::from(fit_id(self.attributes.gid, "gid", records)));
-        header.set_size(if self.size <= LARGEST_SIZE {
-            self.size
-        } else {
-            0
-        });
+        header.set_size(if self.size <= LARGEST_SIZE { self.size } else { 0 });
         if self.size > LARGEST_SIZE {
             records.push("size", self.size.to_string().as_bytes());
         }
@@ -59,9 +55,7 @@ fn fit_id(id: u32, key: &str, records: &mut Records) -> u32 {
 }
 
 fn fit_mtime(Stamp(seconds, nanos): Stamp, records: &mut Records) -> u64 {
-    let whole = u64::try_from(seconds)
-        .ok()
-        .filter(|seconds| *seconds <= LARGEST_SIZE);
+    let whole = u64::try_from(seconds).ok().filter(|seconds| *seconds <= LARGEST_SIZE);
     if nanos != 0 || whole.is_none() {
         records.push("mtime", pax_time(Stamp(seconds, nanos)).as_bytes());
     }
@@ -88,9 +82,7 @@ fn fit_name(field: &mut [u8; 100], name: &[u8], key: &str, records: &mut Records
 /// What [`pax_time`] wrote, or another tar with fewer or more digits.
 pub(super) fn parse_pax_time(text: &[u8]) -> Option<Stamp> {
     let text = std::str::from_utf8(text).ok()?;
-    let (negative, digits) = text
-        .strip_prefix('-')
-        .map_or((false, text), |digits| (true, digits));
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {

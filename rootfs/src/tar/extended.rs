@@ -31,9 +31,7 @@ impl Extended {
     /// Takes the records of one extended header.
     pub(super) fn apply(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         let records = pax::parse(bytes).map_err(|_| "an extended header has a broken record")?;
-        records
-            .into_iter()
-            .try_for_each(|(key, value)| self.record(key, value))
+        records.into_iter().try_for_each(|(key, value)| self.record(key, value))
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
@@ -53,10 +51,7 @@ impl Extended {
             }
             // Access times, user names and comments are no part of an image.
             _ => {
-                let xattr = |name| Xattr {
-                    name,
-                    value: value.to_vec(),
-                };
+                let xattr = |name| Xattr { name, value: value.to_vec() };
                 self.xattrs.extend(pax::xattr_name(key).map(xattr));
             }
         }
@@ -69,8 +64,6 @@ impl Extended {
 }
 
 fn number<N: str::FromStr>(value: &[u8]) -> Result<N, &'static str> {
-    let number = str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     number.ok_or("a record is no number")
 }

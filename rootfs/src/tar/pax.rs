@@ -82,11 +82,7 @@ fn take_record(bytes: &[u8]) -> Option<Record<'_>> {
         return None;
     };
     let equals = record.iter().position(|byte| *byte == b'=')?;
-    Some(Record {
-        length,
-        key: &record[..equals],
-        value: &record[equals + 1..],
-    })
+    Some(Record { length, key: &record[..equals], value: &record[equals + 1..] })
 }
 
 /// The xattr name in a record's key, if it is one.
@@ -121,16 +117,7 @@ mod tests {
 
     #[test]
     fn broken_headers_are_refused() {
-        for bad in [
-            &b"5"[..],
-            b"99 a=b\n",
-            b"7 ab=\n",
-            b"0 a=b\n",
-            b"6 a=bc",
-            b"-6 a=b\n",
-            b"5 ab\n",
-            b"1 a=b\n",
-        ] {
+        for bad in [&b"5"[..], b"99 a=b\n", b"7 ab=\n", b"0 a=b\n", b"6 a=bc", b"-6 a=b\n", b"5 ab\n", b"1 a=b\n"] {
             assert!(parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

@@ -90,12 +90,7 @@ pub(crate) struct TarReader<R> {
 
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(stream: R) -> Self {
-        TarReader {
-            stream,
-            after: "the start".to_owned(),
-            left: 0,
-            pad: 0,
-        }
+        TarReader { stream, after: "the start".to_owned(), left: 0, pad: 0 }
     }
 
     /// The next member; `None` at the end mark. A stream that ends without one is an error.
@@ -103,9 +98,7 @@ impl<R: Read> TarReader<R> {
         self.skip_rest()?;
         let mut extended = Extended::default();
         while let Some(header) = self.block()? {
-            let size = header
-                .entry_size()
-                .map_err(|_| self.damaged("the size is no number"))?;
+            let size = header.entry_size().map_err(|_| self.damaged("the size is no number"))?;
             match header.entry_type() {
                 EntryType::XHeader => {
                     let bytes = self.small(size)?;
@@ -121,42 +114,25 @@ impl<R: Read> TarReader<R> {
 
     /// Reads content of the current file, as many bytes as `buffer` has.
     pub(crate) fn content(&mut self, buffer: &mut [u8]) -> Result<(), TarReadError> {
-        self.left = self
-            .left
-            .checked_sub(buffer.len() as u64)
-            .ok_or_else(|| self.damaged("a file is too short"))?;
+        self.left = self.left.checked_sub(buffer.len() as u64).ok_or_else(|| self.damaged("a file is too short"))?;
         self.fill(buffer)
     }
 
     /// Reads to the end of the stream, so that a checksum behind the archive is verified.
     pub(crate) fn drain(mut self) -> Result<(), TarReadError> {
         let copied = io::copy(&mut self.stream, &mut io::sink());
-        copied.map(|_| ()).map_err(|source| TarReadError::Stream {
-            after: self.after,
-            source,
-        })
+        copied.map(|_| ()).map_err(|source| TarReadError::Stream { after: self.after, source })
     }
 
-    fn member(
-        &mut self,
-        header: &Header,
-        size: u64,
-        mut extended: Extended,
-    ) -> Result<Member, TarReadError> {
+    fn member(&mut self, header: &Header, size: u64, mut extended: Extended) -> Result<Member, TarReadError> {
         let sparse = extended.sparse.take();
         let named = sparse.as_ref().and_then(|sparse| sparse.name.clone());
-        let name = named
-            .or(extended.path.take())
-            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = named.or(extended.path.take()).unwrap_or_else(|| header.path_bytes().into_owned());
         self.after = escape(&name, Blanks::Keep);
         let path = TreePath::parse(&name)?;
         let stored = extended.size.unwrap_or(size);
-        let link = || {
-            extended
-                .link
-                .clone()
-                .unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned())
-        };
+        let link =
+            || extended.link.clone().unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
         let kind = match header.entry_type() {
             EntryType::Regular | EntryType::Continuous => {
                 self.left = stored;
@@ -171,10 +147,7 @@ impl<R: Read> TarReader<R> {
             EntryType::Block => MemberKind::Block(self.device(header)?),
             other => {
                 let kind = escape(&[other.as_byte()], Blanks::Keep);
-                return Err(TarReadError::UnknownKind {
-                    name: self.after.clone(),
-                    kind,
-                });
+                return Err(TarReadError::UnknownKind { name: self.after.clone(), kind });
             }
         };
         if !matches!(kind, MemberKind::File { .. }) && stored != 0 {
@@ -182,17 +155,11 @@ impl<R: Read> TarReader<R> {
         }
         let attributes = self.attributes(header, &extended)?;
         extended.xattrs.sort();
-        Ok(Member {
-            path,
-            kind,
-            attributes,
-            xattrs: extended.xattrs,
-        })
+        Ok(Member { path, kind, attributes, xattrs: extended.xattrs })
     }
 
     fn attributes(&self, header: &Header, extended: &Extended) -> Result<Attributes, TarReadError> {
-        let id = |known: Option<u32>, read: io::Result<u64>| match (known, read.map(u32::try_from))
-        {
+        let id = |known: Option<u32>, read: io::Result<u64>| match (known, read.map(u32::try_from)) {
             (Some(id), _) | (None, Ok(Ok(id))) => Ok(id),
             _ => Err(self.damaged("the owner is no number")),
         };
@@ -201,10 +168,7 @@ impl<R: Read> TarReader<R> {
             _ => Err(self.damaged("the time is no number")),
         };
         Ok(Attributes {
-            mode: header
-                .mode()
-                .map_err(|_| self.damaged("the mode is no number"))?
-                & 0o7777,
+            mode: header.mode().map_err(|_| self.damaged("the mode is no number"))? & 0o7777,
             uid: id(extended.uid, header.uid())?,
             gid: id(extended.gid, header.gid())?,
             mtime: extended.mtime.map_or_else(seconds, Ok)?,
@@ -218,27 +182,15 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    fn file(
-        &mut self,
-        stored: u64,
-        sparse: Option<SparseFile>,
-    ) -> Result<MemberKind, TarReadError> {
+    fn file(&mut self, stored: u64, sparse: Option<SparseFile>) -> Result<MemberKind, TarReadError> {
         let Some(sparse) = sparse else {
-            let extents = Vec::from_iter((stored > 0).then_some(Extent {
-                offset: 0,
-                length: stored,
-            }));
-            return Ok(MemberKind::File {
-                size: stored,
-                extents,
-            });
+            let extents = Vec::from_iter((stored > 0).then_some(Extent { offset: 0, length: stored }));
+            return Ok(MemberKind::File { size: stored, extents });
         };
         if (sparse.major, sparse.minor) != (Some(1), Some(0)) {
             return Err(self.damaged("a sparse file is not in format 1.0"));
         }
-        let size = sparse
-            .size
-            .ok_or_else(|| self.damaged("a sparse file has no size"))?;
+        let size = sparse.size.ok_or_else(|| self.damaged("a sparse file has no size"))?;
         let extents = read_map(self, size)?;
         let total: u64 = extents.iter().map(|extent| extent.length).sum();
         if total != self.left {
@@ -256,15 +208,7 @@ impl<R: Read> TarReader<R> {
         }
         let stated = header.cksum().ok();
         let blanked = header.as_bytes().iter().enumerate();
-        let sum: u32 = blanked
-            .map(|(at, byte)| {
-                u32::from(if (148..156).contains(&at) {
-                    b' '
-                } else {
-                    *byte
-                })
-            })
-            .sum();
+        let sum: u32 = blanked.map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte })).sum();
         if stated != Some(sum) {
             return Err(self.damaged("a header's checksum is wrong"));
         }
@@ -296,25 +240,16 @@ impl<R: Read> TarReader<R> {
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), TarReadError> {
         let read = self.stream.read_exact(buffer);
-        read.map_err(|source| TarReadError::Stream {
-            after: self.after.clone(),
-            source,
-        })
+        read.map_err(|source| TarReadError::Stream { after: self.after.clone(), source })
     }
 
     pub(super) fn damaged(&self, what: &'static str) -> TarReadError {
-        TarReadError::Damaged {
-            after: self.after.clone(),
-            what,
-        }
+        TarReadError::Damaged { after: self.after.clone(), what }
     }
 }
 
 fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
-    let end = name
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(name.len());
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     name.truncate(end);
     name
 }

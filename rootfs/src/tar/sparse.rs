@@ -51,9 +51,7 @@ pub(super) fn data_extents(file: &File, size: u64) -> Result<Option<Vec<(u64, u6
 /// The map before the data: a count, then offset and length of each extent, one number a line, padded. A hole at
 /// the end is told by an empty extent there.
 pub(super) fn write_map(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
-    let ends_in_hole = extents
-        .last()
-        .is_none_or(|(offset, length)| offset + length < size);
+    let ends_in_hole = extents.last().is_none_or(|(offset, length)| offset + length < size);
     let closing = ends_in_hole.then_some((size, 0));
     let mut map = format!("{}\n", extents.len() + usize::from(ends_in_hole));
     for (offset, length) in extents.iter().copied().chain(closing) {
@@ -67,25 +65,15 @@ pub(super) fn write_map(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
 /// What a tar that knows no sparse files would call the stored bytes.
 pub(super) fn stand_in_name(entry: &Entry) -> Vec<u8> {
     let (parent, name) = entry.path.split().expect("a file is never the root");
-    let folder = if parent.is_root() {
-        b"."
-    } else {
-        parent.as_bytes()
-    };
+    let folder = if parent.is_root() { b"." } else { parent.as_bytes() };
     let mut stand_in = [folder, b"/GNUSparseFile.0/", name].concat();
     stand_in.truncate(100);
     stand_in
 }
 
 /// Reads the map: decimal lines, in whole blocks.
-pub(super) fn read_map<R: Read>(
-    reader: &mut TarReader<R>,
-    size: u64,
-) -> Result<Vec<Extent>, TarReadError> {
-    let mut lines = MapLines {
-        block: [0; BLOCK],
-        at: BLOCK,
-    };
+pub(super) fn read_map<R: Read>(reader: &mut TarReader<R>, size: u64) -> Result<Vec<Extent>, TarReadError> {
+    let mut lines = MapLines { block: [0; BLOCK], at: BLOCK };
     let count = lines.number(reader)?;
     if count > LARGEST_MAP as u64 {
         return Err(reader.damaged("a sparse file has too many extents"));
@@ -94,14 +82,8 @@ pub(super) fn read_map<R: Read>(
     let mut end = 0;
     let mut whole_blocks = true;
     for _ in 0..count {
-        let extent = Extent {
-            offset: lines.number(reader)?,
-            length: lines.number(reader)?,
-        };
-        let after = extent
-            .offset
-            .checked_add(extent.length)
-            .filter(|after| *after <= size);
+        let extent = Extent { offset: lines.number(reader)?, length: lines.number(reader)? };
+        let after = extent.offset.checked_add(extent.length).filter(|after| *after <= size);
         let Some(after) = after.filter(|_| extent.offset >= end) else {
             return Err(reader.damaged("a sparse file's map is out of order"));
         };
@@ -139,10 +121,7 @@ impl MapLines {
                 (b'\n', Some(number)) => return Ok(number),
                 _ => return Err(reader.damaged("a sparse file's map is no number")),
             };
-            number = number
-                .unwrap_or(0)
-                .checked_mul(10)
-                .and_then(|number| number.checked_add(digit));
+            number = number.unwrap_or(0).checked_mul(10).and_then(|number| number.checked_add(digit));
             if number.is_none() {
                 return Err(reader.damaged("a sparse file's map is no number"));
             }

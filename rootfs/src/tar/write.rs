@@ -67,12 +67,7 @@ pub struct Totals {
 
 /// Archives everything below `dir`.
 pub fn write_tar(dir: &Path, out: impl Write) -> Result<Totals, TarError> {
-    let mut writer = TarWriter {
-        out,
-        links: HashMap::new(),
-        totals: Totals::default(),
-        buffer: vec![0; 256 * 1024],
-    };
+    let mut writer = TarWriter { out, links: HashMap::new(), totals: Totals::default(), buffer: vec![0; 256 * 1024] };
     let mut walk = Walk::new(dir)?;
     let mut last = TreePath::root();
     while let Some(entry) = walk.next().transpose()? {
@@ -81,9 +76,7 @@ pub fn write_tar(dir: &Path, out: impl Write) -> Result<Totals, TarError> {
             last = entry.path;
         }
     }
-    writer
-        .end()
-        .map_err(|source| TarError::Write { path: last, source })?;
+    writer.end().map_err(|source| TarError::Write { path: last, source })?;
     writer.totals.notes = walk.notes().to_vec();
     Ok(writer.totals)
 }
@@ -101,9 +94,7 @@ impl<W: Write> TarWriter<W> {
         if entry.is_linked() {
             if let Some(first) = self.links.get(&entry.id).cloned() {
                 self.totals.hard_links += 1;
-                return self
-                    .hard_link(entry, &first)
-                    .map_err(|source| failed(entry, source));
+                return self.hard_link(entry, &first).map_err(|source| failed(entry, source));
             }
             self.links.insert(entry.id, entry.path.clone());
         }
@@ -151,22 +142,15 @@ impl<W: Write> TarWriter<W> {
         let mut draft = draft(entry, EntryType::Regular);
         let records = records_of(entry);
         if entry.size == 0 {
-            return self
-                .header(&draft, records)
-                .map_err(|source| failed(entry, source));
+            return self.header(&draft, records).map_err(|source| failed(entry, source));
         }
         let mut file = walk.open(entry)?;
-        let extents = if entry.sparse {
-            sparse::data_extents(&file, entry.size)
-        } else {
-            Ok(None)
-        };
+        let extents = if entry.sparse { sparse::data_extents(&file, entry.size) } else { Ok(None) };
         match extents.map_err(|error| unreadable(entry, error.into()))? {
             Some(extents) => self.sparse_file(file, entry, records, &extents),
             None => {
                 draft.size = entry.size;
-                self.header(&draft, records)
-                    .map_err(|source| failed(entry, source))?;
+                self.header(&draft, records).map_err(|source| failed(entry, source))?;
                 self.content(&mut file, entry, entry.size)?;
                 self.pad(entry.size).map_err(|source| failed(entry, source))
             }
@@ -189,12 +173,9 @@ impl<W: Write> TarWriter<W> {
         records.push("GNU.sparse.minor", b"0");
         records.push("GNU.sparse.name", entry.path.as_bytes());
         records.push("GNU.sparse.realsize", entry.size.to_string().as_bytes());
-        self.header(&draft, records)
-            .and_then(|()| self.put(&map))
-            .map_err(|source| failed(entry, source))?;
+        self.header(&draft, records).and_then(|()| self.put(&map)).map_err(|source| failed(entry, source))?;
         for (offset, length) in extents {
-            file.seek(io::SeekFrom::Start(*offset))
-                .map_err(|source| unreadable(entry, source))?;
+            file.seek(io::SeekFrom::Start(*offset)).map_err(|source| unreadable(entry, source))?;
             self.content(&mut file, entry, *length)?;
         }
         self.pad(stored).map_err(|source| failed(entry, source))
@@ -204,17 +185,11 @@ impl<W: Write> TarWriter<W> {
         self.totals.content_bytes += left;
         while left > 0 {
             let want = left.min(self.buffer.len() as u64) as usize;
-            let got = file
-                .read(&mut self.buffer[..want])
-                .map_err(|source| unreadable(entry, source))?;
+            let got = file.read(&mut self.buffer[..want]).map_err(|source| unreadable(entry, source))?;
             if got == 0 {
-                return Err(TarError::Changed {
-                    path: entry.path.clone(),
-                });
+                return Err(TarError::Changed { path: entry.path.clone() });
             }
-            self.out
-                .write_all(&self.buffer[..got])
-                .map_err(|source| failed(entry, source))?;
+            self.out.write_all(&self.buffer[..got]).map_err(|source| failed(entry, source))?;
             self.totals.archive_bytes += got as u64;
             left -= got as u64;
         }
@@ -227,12 +202,7 @@ impl<W: Write> TarWriter<W> {
             let extended = Draft {
                 name: b"././@PaxHeader",
                 kind: EntryType::XHeader,
-                attributes: Attributes {
-                    mode: 0o644,
-                    uid: 0,
-                    gid: 0,
-                    mtime: Stamp(0, 0),
-                },
+                attributes: Attributes { mode: 0o644, uid: 0, gid: 0, mtime: Stamp(0, 0) },
                 size: records.as_bytes().len() as u64,
                 link: b"",
                 device: None,
@@ -262,14 +232,7 @@ impl<W: Write> TarWriter<W> {
 
 fn draft(entry: &Entry, kind: EntryType) -> Draft<'_> {
     let (name, attributes) = (entry.path.as_bytes(), entry.attributes);
-    Draft {
-        name,
-        kind,
-        attributes,
-        size: 0,
-        link: b"",
-        device: None,
-    }
+    Draft { name, kind, attributes, size: 0, link: b"", device: None }
 }
 
 fn records_of(entry: &Entry) -> Records {
@@ -285,15 +248,9 @@ fn records_of(entry: &Entry) -> Records {
 }
 
 fn failed(entry: &Entry, source: io::Error) -> TarError {
-    TarError::Write {
-        path: entry.path.clone(),
-        source,
-    }
+    TarError::Write { path: entry.path.clone(), source }
 }
 
 fn unreadable(entry: &Entry, source: io::Error) -> TarError {
-    TarError::Read {
-        path: entry.path.clone(),
-        source,
-    }
+    TarError::Read { path: entry.path.clone(), source }
 }

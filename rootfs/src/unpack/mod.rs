@@ -13,10 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ftruncate, linkat, makedev, mkdirat, mknodat, openat,
-    symlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ftruncate, linkat, makedev, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -50,10 +47,7 @@ pub struct UnpackOptions {
 impl Default for UnpackOptions {
     /// All xattrs must be kept; 1 TiB.
     fn default() -> Self {
-        UnpackOptions {
-            refused_xattrs: RefusedXattrs::Fail,
-            limit: 1 << 40,
-        }
+        UnpackOptions { refused_xattrs: RefusedXattrs::Fail, limit: 1 << 40 }
     }
 }
 
@@ -96,9 +90,7 @@ pub enum UnpackError {
         path: TreePath,
     },
     /// A hard link to something that is no earlier file of the archive.
-    #[error(
-        "archive member `{path}` is refused: it is a hard link to `{target}`, which is no earlier file"
-    )]
+    #[error("archive member `{path}` is refused: it is a hard link to `{target}`, which is no earlier file")]
     LinkTarget {
         /// The member.
         path: TreePath,
@@ -106,9 +98,7 @@ pub enum UnpackError {
         target: TreePath,
     },
     /// Too much.
-    #[error(
-        "archive member `{path}` is refused: files would be longer than {limit} bytes together"
-    )]
+    #[error("archive member `{path}` is refused: files would be longer than {limit} bytes together")]
     TooLarge {
         /// The member.
         path: TreePath,
@@ -130,11 +120,7 @@ pub enum UnpackError {
 
 /// Unpacks a tar stream (not compressed: see [`crate::compress::zstd_reader`]) into the empty folder `dest`.
 /// The stream is read to its very end, so a checksum behind the archive is verified.
-pub fn unpack(
-    reader: impl Read,
-    dest: &Path,
-    options: UnpackOptions,
-) -> Result<Unpacked, UnpackError> {
+pub fn unpack(reader: impl Read, dest: &Path, options: UnpackOptions) -> Result<Unpacked, UnpackError> {
     let open = || -> io::Result<Beneath> {
         let tree = Beneath::open(dest)?;
         match list(tree.root())?.is_empty() {
@@ -142,21 +128,14 @@ pub fn unpack(
             false => Err(io::ErrorKind::DirectoryNotEmpty.into()),
         }
     };
-    let tree = open().map_err(|source| UnpackError::Destination {
-        path: dest.to_owned(),
-        source,
-    })?;
+    let tree = open().map_err(|source| UnpackError::Destination { path: dest.to_owned(), source })?;
     let mut archive = TarReader::new(reader);
     let mut unpacker = Unpacker {
         tree,
         options,
         links: HashMap::new(),
         folders: Vec::new(),
-        done: Unpacked {
-            manifest: Manifest::default(),
-            bytes: 0,
-            refused_xattrs: Vec::new(),
-        },
+        done: Unpacked { manifest: Manifest::default(), bytes: 0, refused_xattrs: Vec::new() },
         buffer: vec![0; 256 * 1024],
     };
     while let Some(member) = archive.next()? {
@@ -180,17 +159,8 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn add<R: Read>(
-        &mut self,
-        archive: &mut TarReader<R>,
-        member: Member,
-    ) -> Result<(), UnpackError> {
-        let Member {
-            path,
-            kind,
-            attributes,
-            xattrs,
-        } = member;
+    fn add<R: Read>(&mut self, archive: &mut TarReader<R>, member: Member) -> Result<(), UnpackError> {
+        let Member { path, kind, attributes, xattrs } = member;
         match kind {
             MemberKind::File { size, extents } => {
                 let (node, file) = self.file(archive, &path, size, &extents)?;
@@ -198,9 +168,7 @@ impl Unpacker {
                 self.record(path, node, attributes, xattrs);
             }
             MemberKind::Dir => {
-                self.make(&path, "create folder", |folder, name| {
-                    mkdirat(folder, name, Mode::RWXU)
-                })?;
+                self.make(&path, "create folder", |folder, name| mkdirat(folder, name, Mode::RWXU))?;
                 self.folders.push(self.done.manifest.entries.len());
                 self.record(path, Node::Dir, attributes, xattrs);
             }
@@ -223,16 +191,10 @@ impl Unpacker {
     ) -> Result<(Node, File), UnpackError> {
         self.done.bytes = self.done.bytes.saturating_add(size);
         if self.done.bytes > self.options.limit {
-            return Err(UnpackError::TooLarge {
-                path: path.clone(),
-                limit: self.options.limit,
-            });
+            return Err(UnpackError::TooLarge { path: path.clone(), limit: self.options.limit });
         }
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = |folder: BorrowedFd<'_>, name: &[u8]| {
-            openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
-        };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = |folder: BorrowedFd<'_>, name: &[u8]| openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(self.make(path, "create", create)?);
         let mut hasher = Hasher::new();
         let mut end = 0;
@@ -249,13 +211,7 @@ impl Unpacker {
             hasher.update_zeros(size - end);
             ftruncate(&file, size).map_err(|error| failed("set the length of", path, error))?;
         }
-        Ok((
-            Node::File {
-                size,
-                digest: hasher.finish(),
-            },
-            file,
-        ))
+        Ok((Node::File { size, digest: hasher.finish() }, file))
     }
 
     fn copy<R: Read>(
@@ -272,11 +228,7 @@ impl Unpacker {
             archive.content(piece)?;
             hasher.update(piece);
             let written = file.write_all(piece);
-            written.map_err(|source| UnpackError::Failed {
-                doing: "write",
-                path: path.clone(),
-                source,
-            })?;
+            written.map_err(|source| UnpackError::Failed { doing: "write", path: path.clone(), source })?;
             left -= take as u64;
         }
         Ok(())
@@ -286,22 +238,16 @@ impl Unpacker {
     fn special(&mut self, path: &TreePath, kind: MemberKind) -> Result<Node, UnpackError> {
         let (file_type, device, node) = match kind {
             MemberKind::Symlink(target) => {
-                self.make(path, "create link", |folder, name| {
-                    symlinkat(&target[..], folder, name)
-                })?;
+                self.make(path, "create link", |folder, name| symlinkat(&target[..], folder, name))?;
                 return Ok(Node::Symlink { target });
             }
-            MemberKind::Char(device) => {
-                (FileType::CharacterDevice, Some(device), Node::Char(device))
-            }
+            MemberKind::Char(device) => (FileType::CharacterDevice, Some(device), Node::Char(device)),
             MemberKind::Block(device) => (FileType::BlockDevice, Some(device), Node::Block(device)),
             _ => (FileType::Fifo, None, Node::Fifo),
         };
         let number = device.map_or(0, |device| makedev(device.major, device.minor));
         let mode = Mode::RUSR | Mode::WUSR;
-        self.make(path, "create device", |folder, name| {
-            mknodat(folder, name, file_type, mode, number)
-        })?;
+        self.make(path, "create device", |folder, name| mknodat(folder, name, file_type, mode, number))?;
         Ok(node)
     }
 
@@ -310,30 +256,15 @@ impl Unpacker {
             return Err(UnpackError::LinkTarget { path, target });
         };
         let (target_folder, target_name) = split(&target);
-        let from = self
-            .tree
-            .folder(&target_folder)
-            .map_err(|error| failed("open folder of", &target, error))?;
+        let from = self.tree.folder(&target_folder).map_err(|error| failed("open folder of", &target, error))?;
         // The chain of open folders moves on to the new name's.
         let from = from.try_clone_to_owned();
-        let from = from.map_err(|source| UnpackError::Failed {
-            doing: "link",
-            path: path.clone(),
-            source,
-        })?;
-        self.make(&path, "link", |folder, name| {
-            linkat(&from, target_name, folder, name, AtFlags::empty())
-        })?;
-        let group = self.done.manifest.entries[first]
-            .link
-            .get_or_insert(first as u32);
+        let from = from.map_err(|source| UnpackError::Failed { doing: "link", path: path.clone(), source })?;
+        self.make(&path, "link", |folder, name| linkat(&from, target_name, folder, name, AtFlags::empty()))?;
+        let group = self.done.manifest.entries[first].link.get_or_insert(first as u32);
         let group = *group;
         self.links.insert(path.clone(), first);
-        let entry = ManifestEntry {
-            path,
-            link: Some(group),
-            ..self.done.manifest.entries[first].clone()
-        };
+        let entry = ManifestEntry { path, link: Some(group), ..self.done.manifest.entries[first].clone() };
         self.done.manifest.entries.push(entry);
         Ok(())
     }
@@ -360,12 +291,7 @@ impl Unpacker {
     }
 
     fn record(&mut self, path: TreePath, node: Node, attributes: Attributes, xattrs: Vec<Xattr>) {
-        let Attributes {
-            mut mode,
-            uid,
-            gid,
-            mtime,
-        } = attributes;
+        let Attributes { mut mode, uid, gid, mtime } = attributes;
         match node {
             Node::Dir => {}
             // A link has no mode of its own; the system shows this one.
@@ -373,31 +299,16 @@ impl Unpacker {
             _ => {}
         }
         if node != Node::Dir {
-            self.links
-                .insert(path.clone(), self.done.manifest.entries.len());
+            self.links.insert(path.clone(), self.done.manifest.entries.len());
         }
-        self.done.manifest.entries.push(ManifestEntry {
-            path,
-            node,
-            mode,
-            uid,
-            gid,
-            mtime,
-            link: None,
-            xattrs,
-        });
+        self.done.manifest.entries.push(ManifestEntry { path, node, mode, uid, gid, mtime, link: None, xattrs });
     }
 }
 
 fn split(path: &TreePath) -> (TreePath, &[u8]) {
-    path.split()
-        .expect("the root of an archive is never unpacked")
+    path.split().expect("the root of an archive is never unpacked")
 }
 
 fn failed(doing: &'static str, path: &TreePath, error: Errno) -> UnpackError {
-    UnpackError::Failed {
-        doing,
-        path: path.clone(),
-        source: error.into(),
-    }
+    UnpackError::Failed { doing, path: path.clone(), source: error.into() }
 }

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown, futimens,
-    utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown, futimens, utimensat,
 };
 use rustix::io::Errno;
 
@@ -32,8 +31,7 @@ impl Unpacker {
         fchown(file, uid, gid).map_err(|error| failed("set the owner of", path, error))?;
         fchmod(file, mode(attributes)).map_err(|error| failed("set the mode of", path, error))?;
         let kept = self.set_xattrs(path, xattrs)?;
-        futimens(file, &times(attributes))
-            .map_err(|error| failed("set the time of", path, error))?;
+        futimens(file, &times(attributes)).map_err(|error| failed("set the time of", path, error))?;
         Ok(kept)
     }
 
@@ -47,45 +45,29 @@ impl Unpacker {
     ) -> Result<Vec<Xattr>, UnpackError> {
         let (parent, name) = split(path);
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        let folder = self
-            .tree
-            .folder(&parent)
-            .map_err(|error| failed("open folder of", path, error))?;
+        let folder = self.tree.folder(&parent).map_err(|error| failed("open folder of", path, error))?;
         let (uid, gid) = owner(attributes);
-        chownat(folder, name, uid, gid, nofollow)
-            .map_err(|error| failed("set the owner of", path, error))?;
+        chownat(folder, name, uid, gid, nofollow).map_err(|error| failed("set the owner of", path, error))?;
         if !matches!(node, Node::Symlink { .. }) {
             let set = chmodat(folder, name, mode(attributes), AtFlags::empty());
             set.map_err(|error| failed("set the mode of", path, error))?;
         }
         let kept = self.set_xattrs(path, xattrs)?;
-        let folder = self
-            .tree
-            .folder(&parent)
-            .map_err(|error| failed("open folder of", path, error))?;
+        let folder = self.tree.folder(&parent).map_err(|error| failed("open folder of", path, error))?;
         let set = utimensat(folder, name, &times(attributes), nofollow);
         set.map_err(|error| failed("set the time of", path, error))?;
         Ok(kept)
     }
 
     /// Sets what the file system takes and gives that back.
-    fn set_xattrs(
-        &mut self,
-        path: &TreePath,
-        xattrs: Vec<Xattr>,
-    ) -> Result<Vec<Xattr>, UnpackError> {
+    fn set_xattrs(&mut self, path: &TreePath, xattrs: Vec<Xattr>) -> Result<Vec<Xattr>, UnpackError> {
         let (parent, name) = split(path);
         let mut kept = Vec::with_capacity(xattrs.len());
         for xattr in xattrs {
-            let folder = self
-                .tree
-                .folder(&parent)
-                .map_err(|error| failed("open folder of", path, error))?;
+            let folder = self.tree.folder(&parent).map_err(|error| failed("open folder of", path, error))?;
             match xattr::write(folder, name, &xattr) {
                 Ok(()) => kept.push(xattr),
-                Err(Errno::OPNOTSUPP | Errno::PERM)
-                    if self.options.refused_xattrs == RefusedXattrs::Note =>
-                {
+                Err(Errno::OPNOTSUPP | Errno::PERM) if self.options.refused_xattrs == RefusedXattrs::Note => {
                     self.done.refused_xattrs.push((path.clone(), xattr.name));
                 }
                 Err(error) => return Err(failed("set an extended attribute of", path, error)),
@@ -100,12 +82,7 @@ impl Unpacker {
             let entry = &mut self.done.manifest.entries[at];
             let path = entry.path.clone();
             let xattrs = std::mem::take(&mut entry.xattrs);
-            let attributes = Attributes {
-                mode: entry.mode,
-                uid: entry.uid,
-                gid: entry.gid,
-                mtime: entry.mtime,
-            };
+            let attributes = Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime };
             let kept = self.settle_by_name(&path, &Node::Dir, attributes, xattrs)?;
             self.done.manifest.entries[at].xattrs = kept;
         }
@@ -119,10 +96,7 @@ impl Unpacker {
         let root = self.tree.root();
         let show = || -> Result<entry::Stamp, Errno> {
             let before = stat(root, b".")?;
-            fchmod(
-                root,
-                Mode::from_raw_mode(u32::from(before.stx_mode) & 0o7777),
-            )?;
+            fchmod(root, Mode::from_raw_mode(u32::from(before.stx_mode) & 0o7777))?;
             Ok(entry::stamp_of(&stat(root.as_fd(), b".")?.stx_ctime))
         };
         show().map_err(|error| failed("take the time from", &TreePath::root(), error))
@@ -130,10 +104,7 @@ impl Unpacker {
 }
 
 fn owner(attributes: Attributes) -> (Option<Uid>, Option<Gid>) {
-    (
-        Some(Uid::from_raw(attributes.uid)),
-        Some(Gid::from_raw(attributes.gid)),
-    )
+    (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
 }
 
 fn mode(attributes: Attributes) -> Mode {
@@ -141,12 +112,6 @@ fn mode(attributes: Attributes) -> Mode {
 }
 
 fn times(attributes: Attributes) -> Timestamps {
-    let time = Timespec {
-        tv_sec: attributes.mtime.0,
-        tv_nsec: attributes.mtime.1.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: attributes.mtime.0, tv_nsec: attributes.mtime.1.into() };
+    Timestamps { last_access: time, last_modification: time }
 }

@@ -1,10 +1,6 @@
 //! A tree with everything that has ever been lost on the way, and the tools to look at one from outside.
 
-#![allow(
-    unreachable_pub,
-    dead_code,
-    reason = "each test binary uses its part of this"
-)]
+#![allow(unreachable_pub, dead_code, reason = "each test binary uses its part of this")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -70,28 +66,14 @@ fn set(path: &Path, name: &str, value: &[u8]) {
 }
 
 fn xattrs(root: &Path) {
-    set(
-        &root.join("usr/bin/ping"),
-        "security.capability",
-        &CAP_NET_RAW,
-    );
-    set(
-        &root.join("a/z"),
-        "user.note",
-        b"line one\nline two = 100%\0",
-    );
+    set(&root.join("usr/bin/ping"), "security.capability", &CAP_NET_RAW);
+    set(&root.join("a/z"), "user.note", b"line one\nline two = 100%\0");
     set(&root.join("a/z"), "user.odd=name%", b"");
     set(&root.join("a/z"), "trusted.mark", &[0, 255, 10]);
     set(&root.join("lib"), "trusted.on-a-link", b"yes");
     set(&root.join("a"), "user.large", &vec![b'v'; 3000]);
-    for (acl, name) in [
-        ("u:1000:r--,g:1001:rw-", "a/z"),
-        ("u:7:rwx", "a"),
-        ("d:u:7:rwx,d:g:8:r-x", "a"),
-    ] {
-        run(Command::new("setfacl")
-            .args(["-m", acl])
-            .arg(root.join(name)));
+    for (acl, name) in [("u:1000:r--,g:1001:rw-", "a/z"), ("u:7:rwx", "a"), ("d:u:7:rwx,d:g:8:r-x", "a")] {
+        run(Command::new("setfacl").args(["-m", acl]).arg(root.join(name)));
     }
 }
 
@@ -99,14 +81,7 @@ fn nodes(root: &Path) {
     fs::create_dir(root.join("dev")).unwrap();
     let node = |name: &str, kind, mode, major, minor| {
         let device = rustix::fs::makedev(major, minor);
-        rustix::fs::mknodat(
-            CWD,
-            root.join(name),
-            kind,
-            Mode::from_raw_mode(mode),
-            device,
-        )
-        .unwrap();
+        rustix::fs::mknodat(CWD, root.join(name), kind, Mode::from_raw_mode(mode), device).unwrap();
         fs::set_permissions(root.join(name), Permissions::from_mode(mode)).unwrap();
     };
     node("dev/null", FileType::CharacterDevice, 0o666, 1, 3);
@@ -126,16 +101,12 @@ fn links(root: &Path) {
 fn sparse(root: &Path) {
     let file = File::create(root.join("sparse")).unwrap();
     file.set_len(1 << 30).unwrap();
-    file.write_all_at(b"in the middle", (1 << 29) + 123)
-        .unwrap();
+    file.write_all_at(b"in the middle", (1 << 29) + 123).unwrap();
     file.write_all_at(&[b'e'; 700], (1 << 30) - 700).unwrap();
     let file = File::create(root.join("sparse-tail")).unwrap();
     file.write_all_at(b"head", 0).unwrap();
     file.set_len(10_000_001).unwrap();
-    File::create(root.join("all-hole"))
-        .unwrap()
-        .set_len(300_000)
-        .unwrap();
+    File::create(root.join("all-hole")).unwrap().set_len(300_000).unwrap();
 }
 
 /// Folders in folders, each with a name of 255 bytes. With more than 16 the path is longer than `PATH_MAX`, which we
@@ -154,22 +125,9 @@ pub fn deep(root: &Path, letters: &str) {
 
 fn times(root: &Path) {
     let mut number = 0;
-    for name in [
-        "usr/bin/ping",
-        "a/z",
-        "secret",
-        "dev/null",
-        "lib",
-        "a",
-        "usr",
-        "empty",
-    ] {
+    for name in ["usr/bin/ping", "a/z", "secret", "dev/null", "lib", "a", "usr", "empty"] {
         number += 1;
-        stamp(
-            &root.join(name),
-            1_000_000_000 + number,
-            123_456_789 + number as u32,
-        );
+        stamp(&root.join(name), 1_000_000_000 + number, 123_456_789 + number as u32);
     }
     stamp(&root.join("exact"), -5, 250_000_000);
     stamp(&root.join("-rf"), 6_000_000_000, 0);
@@ -177,31 +135,15 @@ fn times(root: &Path) {
 
 /// Sets the time of something, also of a link.
 pub fn stamp(path: &Path, seconds: i64, nanos: u32) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanos.into(),
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 /// Runs a tool that must succeed; gives its output.
 pub fn run(command: &mut Command) -> Vec<u8> {
-    let output = command
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 

@@ -113,7 +113,8 @@ fn show_fetch(context: &Context<'_>, mounts: &mut Mounts) -> Result<PathBuf, Sta
     fs::create_dir_all(&ours).map_err(StageError::file("make", &ours))?;
     for (name, text) in FETCH {
         let path = ours.join(name);
-        let written = fs::write(&path, text).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
+        let written =
+            fs::write(&path, text).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
         written.map_err(StageError::file("write", &path))?;
     }
     let folder = context.root.join(FETCH_FOLDER);
