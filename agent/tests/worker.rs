@@ -109,6 +109,10 @@ fn plan(passes: serde_json::Value, install: &Path) -> BuildPlan {
 }
 
 async fn run(plan: &BuildPlan, install: Option<PathBuf>) -> Run {
+    run_on(plan, install, Facts::gather()).await
+}
+
+async fn run_on(plan: &BuildPlan, install: Option<PathBuf>, facts: Facts) -> Run {
     let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
     // Open to `_apt`, as the agent makes it.
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -121,7 +125,7 @@ async fn run(plan: &BuildPlan, install: Option<PathBuf>) -> Run {
         archive: file("1.1.tar.zst"),
         install,
         min_scratch_free: 1 << 30,
-        facts: Facts::gather(),
+        facts,
     };
     order.write(&file("order.json")).unwrap();
     let mut worker = Worker::start(Path::new(env!("CARGO_BIN_EXE_imgctl-agent")), &file("order.json")).unwrap();
@@ -285,6 +289,21 @@ async fn every_missing_package_is_named_with_its_line() {
     );
     assert_eq!((failure.stage, failure.blame), (Stage::Packages, Blame::Build));
     assert!(failure.last_lines.iter().any(|line| line.contains("Unable to locate package no-such-package-x")));
+}
+
+#[tokio::test]
+async fn where_mmdebstrap_is_missing_debootstrap_makes_the_base() {
+    let plan = plan(json!([pass(&[], &["nano"], &[])]), Path::new("/nowhere-install"));
+    let mut facts = Facts::gather();
+    facts.tools.retain(|tool| !tool.starts_with("mmdebstrap"));
+    let run = run_on(&plan, None, facts).await;
+    print_times(&run);
+    let log = run.log();
+    assert!(log.contains("+ debootstrap ") && !log.contains("mmdebstrap --"), "{log}");
+    assert!(run.stages().contains(&(Stage::Packages, StageStatus::Done)), "{log}");
+    // As far as an image without a kernel can come; what follows is the same for both.
+    assert_eq!(run.failure().stage, Stage::Configure, "{log}");
+    assert!(run.scratch.path().join("out/rootimg/bin/nano").exists());
 }
 
 #[tokio::test]

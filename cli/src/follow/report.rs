@@ -116,15 +116,20 @@ fn stage(record: &StageRecord, now_ms: i64) -> Text {
 
 /// One line each: name, size, digest, path.
 pub fn artefacts(artefacts: &[Artefact]) -> String {
+    let folder = artefacts.first().and_then(|artefact| artefact.path.parent());
     let name = artefacts.iter().map(|artefact| artefact.name.len()).max().unwrap_or(0);
     let digest = artefacts.iter().filter_map(|artefact| artefact.digest.as_ref()).map(String::len).max().unwrap_or(0);
     let line = |artefact: &Artefact| {
         let size = format::size(artefact.bytes);
         let digest_text = artefact.digest.as_deref().unwrap_or(format::NOTHING);
-        let path = artefact.path.display();
-        format!("  {:<name$}  {size:>9}  {digest_text:<digest$}  {path}\n", artefact.name)
+        // A tree that another generation lent says where it is; the rest lies together.
+        let elsewhere = artefact.path.parent().filter(|parent| Some(*parent) != folder);
+        let elsewhere = elsewhere.map(|_| format!("  in {}", artefact.path.display())).unwrap_or_default();
+        let line = format!("  {:<name$}  {size:>9}  {digest_text:<digest$}{elsewhere}", artefact.name);
+        format!("{}\n", line.trim_end())
     };
-    artefacts.iter().map(line).collect()
+    let heading = folder.map(|folder| format!("in {}:\n", folder.display())).unwrap_or_default();
+    artefacts.iter().map(line).fold(heading, |text, line| text + &line)
 }
 
 fn next(build: &Build) -> Option<String> {
@@ -135,7 +140,11 @@ fn next(build: &Build) -> Option<String> {
             let tree = tree.map_or_else(|| build.rootimgdir.join("rootimg"), |artefact| artefact.path.clone());
             Some(format!("edit the tree `{}` if you like, then `imgctl packimage {name}`", tree.display()))
         }
-        (BuildState::Succeeded, _) => Some(format!("`nodeset NODES osimage={name}`, then restart the nodes")),
+        (BuildState::Succeeded, _) => {
+            let dir = build.rootimgdir.display();
+            let archive = build.artefacts.iter().find(|artefact| artefact.name.starts_with("rootimg."))?;
+            Some(format!("nodes boot `{dir}/kernel` with its initrd and imgurl=http://SERVER{dir}/{}", archive.name))
+        }
         (BuildState::Failed { .. }, _) => Some(format!(
             "`imgctl builds logs {0}` shows the whole log, `imgctl builds retry {0}` tries again",
             build.id
@@ -166,11 +175,13 @@ mod tests {
                 bytes: 12_300_000,
                 digest: Some("sha256:ab".into()),
             },
-            Artefact { name: "rootimg".into(), path: "/x/rootimg".into(), bytes: 1, digest: None },
+            Artefact { name: "rootimg.cpio.gz".into(), path: "/x/rootimg.cpio.gz".into(), bytes: 2, digest: None },
+            Artefact { name: "rootimg".into(), path: "/y/rootimg".into(), bytes: 1, digest: None },
         ];
         let expected = "build 12 of compute (x86_64): ✓ succeeded in 1m 12s, generation 7\n\
-            \n  kernel     12.3 MB  sha256:ab  /x/kernel\n  rootimg        1 B  -          /x/rootimg\n\
-            \nnext: `nodeset NODES osimage=compute`, then restart the nodes\n";
+            \nin /x:\n  kernel             12.3 MB  sha256:ab\n  rootimg.cpio.gz        2 B  -\n  \
+            rootimg                1 B  -          in /y/rootimg\n\nnext: nodes boot `/install/netboot/compute/kernel` \
+            with its initrd and imgurl=http://SERVER/install/netboot/compute/rootimg.cpio.gz\n";
         assert_eq!(text(&view, Detail { stages: false, failure: true }), expected);
     }
 
