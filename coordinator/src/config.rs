@@ -105,8 +105,11 @@ impl Config {
         if !(2..=3600).contains(&self.lease_seconds) {
             return Err(("lease_seconds", "must be from 2 to 3600"));
         }
-        if self.max_attempts == 0 || self.keep_generations == 0 {
-            return Err(("max_attempts and keep_generations", "must be at least 1"));
+        if !(1..=5).contains(&self.max_attempts) {
+            return Err(("max_attempts", "must be from 1 to 5"));
+        }
+        if self.keep_generations == 0 {
+            return Err(("keep_generations", "must be at least 1"));
         }
         if self.root_password_hash.as_ref().is_some_and(|hash| !hash.starts_with('$') || hash.contains([':', '\n'])) {
             return Err(("root_password_hash", "must be a crypt(5) hash such as `openssl passwd -6` prints"));

@@ -8,6 +8,7 @@ pub mod api;
 pub mod args;
 pub mod audit;
 pub mod catalogue;
+pub mod chain;
 pub mod clock;
 pub mod command;
 pub mod config;

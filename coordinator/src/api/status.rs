@@ -6,21 +6,11 @@ use std::error::Error;
 use tonic::Status;
 
 use crate::catalogue::CatalogueError;
+use crate::chain::chain;
 use crate::logs::LogError;
 use crate::scheduler::Refused;
 use crate::store::StoreError;
 use crate::submit::SubmitError;
-
-/// An error with its sources, on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
-}
 
 pub(super) fn internal(error: &dyn Error) -> Status {
     let id = uuid::Uuid::new_v4();
@@ -59,6 +49,7 @@ impl From<Refused> for Status {
         match error {
             Refused::NoBuild(_) => Self::not_found(error.to_string()),
             Refused::Ended(_) => Self::failed_precondition(error.to_string()),
+            Refused::UnknownAgent(_) => Self::permission_denied(error.to_string()),
             Refused::Stopping => Self::unavailable(error.to_string()),
             Refused::Store(error) => error.into(),
         }

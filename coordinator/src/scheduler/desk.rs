@@ -14,6 +14,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clip;
 use super::links::Links;
 use super::{Answer, BuildView, COMMANDS, Command, Explanation, Lease, Leases, NewBuild, Refused, Scheduler, ToAgent};
 use crate::clock::now_ms;
@@ -49,6 +50,8 @@ pub(super) struct Active {
     pub(super) queued_at: Instant,
     /// Receive or packing is under way beside the desk; setting it ends that soon.
     pub(super) work: Option<Arc<AtomicBool>>,
+    /// Who asked for its end while that was under way: it ends with it, unless that had succeeded by then.
+    pub(super) cancel_by: Option<UserName>,
     view: watch::Sender<BuildView>,
 }
 
@@ -62,6 +65,8 @@ pub struct Desk {
     pub(super) tasks: TaskTracker,
     pub(super) heavy: Arc<tokio::sync::Semaphore>,
     pub(super) to_self: mpsc::Sender<Command>,
+    /// Told to stop: nothing new is begun.
+    pub(super) stopping: bool,
     leases: watch::Sender<Arc<Leases>>,
     commands: mpsc::Receiver<Command>,
 }
@@ -80,6 +85,7 @@ impl Desk {
             tasks: TaskTracker::new(),
             heavy: Arc::new(tokio::sync::Semaphore::new(HEAVY)),
             to_self,
+            stopping: false,
             leases,
             commands,
             parts,
@@ -90,26 +96,51 @@ impl Desk {
     /// Works until told to stop; then lets what runs beside it come to a safe end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         self.publish_leases();
-        self.resume_work();
+        self.resume_work().await?;
+        // Only now can anybody be heard.
+        self.links.all_heard(Instant::now());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let command = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(command) = self.commands.recv() => self.handle(command).await?,
-                _ = tick.tick() => {}
+                command = self.commands.recv() => command,
+                _ = tick.tick() => None,
+            };
+            let began = Instant::now();
+            if let Some(command) = command {
+                self.handle(command).await?;
             }
-            self.expire_once(Instant::now()).await?;
             self.start_once(Instant::now()).await?;
+            self.links.excuse(began.elapsed());
+            // What waits in the queue may be the sign of life of whoever seems silent.
+            if self.commands.is_empty() {
+                self.expire_once(Instant::now()).await?;
+            }
         }
+        self.finish().await
+    }
+
+    /// Ends what runs beside the desk and still takes its outcome, so that nothing is done twice after the restart.
+    async fn finish(mut self) -> Result<(), StoreError> {
+        self.stopping = true;
         for active in self.active.values() {
             active.stop_work();
         }
         self.tasks.close();
-        // Their results are found again from the store at the next start.
-        self.commands.close();
-        self.tasks.wait().await;
-        Ok(())
+        loop {
+            let command = tokio::select! {
+                biased;
+                command = self.commands.recv() => command,
+                () = self.tasks.wait() => self.commands.try_recv().ok(),
+            };
+            match command {
+                Some(outcome @ (Command::Received { .. } | Command::Packed { .. })) => self.handle(outcome).await?,
+                // Its sender hears that the coordinator is stopping.
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
     }
 
     async fn handle(&mut self, command: Command) -> Result<(), StoreError> {
@@ -166,7 +197,7 @@ impl Desk {
         let mut id = self.next_id;
         let mut builds = Vec::with_capacity(wanted.len());
         for wanted in wanted {
-            builds.push(queued(id, wanted));
+            builds.push(clip::fitted(queued(id, wanted)));
             id = id.next();
         }
         self.parts.store.add_builds(&builds, request).await?;
@@ -180,12 +211,17 @@ impl Desk {
     }
 
     async fn cancel(&mut self, id: BuildId, by: UserName) -> Result<Build, Refused> {
-        let Some(active) = self.active.get(&id) else {
+        let Some(active) = self.active.get_mut(&id) else {
             let known = self.parts.store.build(id)?;
             return Err(known.map_or(Refused::NoBuild(id), |_| Refused::Ended(id)));
         };
+        if active.work.is_some() {
+            // Its rootimgdir is being worked on and stays taken until that has ended.
+            active.cancel_by = Some(by);
+            active.stop_work();
+            return Ok(active.build.clone());
+        }
         let lease = active.build.state.lease().map(|(agent, attempt)| (agent.clone(), attempt));
-        active.stop_work();
         self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?.map_err(|_| Refused::Ended(id))?;
         if let Some((agent, attempt)) = lease {
             self.links.tell(&agent, ToAgent::Drop(AttemptId { build: id, attempt }, "the build was cancelled".into()));
@@ -222,6 +258,7 @@ impl Desk {
         if ended && build.ended_ms == 0 {
             build.ended_ms = now_ms();
         }
+        let build = clip::fitted(build);
         self.parts.store.save_build(&build).await?;
         self.show(build);
         Ok(())
@@ -254,6 +291,7 @@ impl Desk {
 
     /// Ends a build on the coordinator's own account.
     pub(super) async fn fail(&mut self, id: BuildId, failure: Failure) -> Result<(), StoreError> {
+        let failure = clip::failure(failure);
         // Refused only if it has ended already.
         let _ = self.apply(id, BuildEvent::Failed { attempt: None, failure }, "failed").await?;
         Ok(())
@@ -372,7 +410,7 @@ impl Desk {
 impl Active {
     fn new(build: Build, now: Instant) -> Self {
         let view = watch::Sender::new(BuildView { build: build.clone(), waiting_for: String::new() });
-        Self { build, waiting_for: String::new(), queued_at: now, work: None, view }
+        Self { build, waiting_for: String::new(), queued_at: now, work: None, cancel_by: None, view }
     }
 
     fn publish(&self) {
@@ -394,7 +432,7 @@ fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreEr
     if failed { Err(StoreError::Closed) } else { Ok(()) }
 }
 
-fn queued(id: BuildId, wanted: NewBuild) -> Build {
+pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
     let NewBuild { osimage, revision, arch, needs, rootimgdir, part, pack, submitted_by, plan, warnings } = wanted;
     Build {
         id,
@@ -414,13 +452,13 @@ fn queued(id: BuildId, wanted: NewBuild) -> Build {
         attempts: Vec::new(),
         generation: None,
         artefacts: Vec::new(),
-        warnings,
+        warnings: clip::warnings(&warnings),
     }
 }
 
-fn end_attempt(build: &mut Build, outcome: &str) {
+pub(super) fn end_attempt(build: &mut Build, outcome: &str) {
     if let Some(record) = build.attempts.last_mut() {
         record.ended_ms = now_ms();
-        record.outcome = Some(outcome.to_owned());
+        record.outcome = Some(clip::clipped(outcome, clip::OUTCOME));
     }
 }

@@ -3,21 +3,20 @@
 //! Events are numbered per attempt. One that was taken already is acknowledged again and otherwise ignored; one
 //! from an attempt that the agent holds no lease on is answered with an order to drop it.
 
-use model::build::{AttemptRecord, Build, BuildEvent, Failure};
+use model::build::{AttemptRecord, Build, BuildEvent, Failure, PublishedArchive};
 use model::id::AttemptId;
 use model::name::AgentName;
 use model::stage::{Stage, StageStatus};
 use tokio::time::Instant;
 
-use super::desk::Desk;
+use super::clip;
+use super::desk::{Desk, end_attempt};
 use super::{AgentEvent, SessionId, ToAgent, What};
 use crate::clock::now_ms;
 use crate::store::StoreError;
 
 /// Lines of a log that are kept with a failure.
 const LAST_LINES: usize = 20;
-/// Bytes of each of them.
-const LAST_LINE: usize = 300;
 
 impl Desk {
     /// Takes one event of an agent; acknowledged when it is on disk.
@@ -46,6 +45,11 @@ impl Desk {
             return Ok(());
         }
         if number == last + 1 {
+            if self.is_published(attempt) {
+                let why = "the attempt has published and is over for its agent".to_owned();
+                self.links.tell(&agent, ToAgent::Drop(attempt, why));
+                return Ok(());
+            }
             self.take(event).await?;
         }
         self.links.tell(&agent, ToAgent::Ack(attempt, number));
@@ -58,6 +62,11 @@ impl Desk {
         let (holder, held) = build.state.lease()?;
         let record = build.attempts.last()?;
         (holder == agent && held == attempt.attempt).then_some(record.last_event)
+    }
+
+    fn is_published(&self, attempt: AttemptId) -> bool {
+        let record = self.active.get(&attempt.build).and_then(|active| active.build.attempts.last());
+        record.is_some_and(|record| record.published.is_some())
     }
 
     async fn take(&mut self, event: AgentEvent) -> Result<(), StoreError> {
@@ -82,7 +91,11 @@ impl Desk {
             What::Published(archive) => {
                 self.update(attempt, None, |record| {
                     note(record);
-                    record.published = Some(archive);
+                    record.published = Some(PublishedArchive {
+                        digest: clip::clipped(&archive.digest, 100),
+                        kernel_version: clip::clipped(&archive.kernel_version, 100),
+                        ..archive
+                    });
                 })
                 .await?;
                 self.receive(attempt);
@@ -94,6 +107,7 @@ impl Desk {
         }
     }
 
+    /// The attempt failed by its own fault. Its record and the build's state change in one write.
     async fn attempt_failed(
         &mut self,
         attempt: AttemptId,
@@ -103,21 +117,23 @@ impl Desk {
         if failure.last_lines.is_empty() {
             failure.last_lines = self.last_lines(attempt);
         }
-        failure.last_lines = failure.last_lines.into_iter().rev().take(LAST_LINES).rev().map(shortened).collect();
-        failure.cause = failure.cause.chars().take(4096).collect();
+        let failure = clip::failure(failure);
+        let Some(active) = self.active.get(&attempt.build) else { return Ok(()) };
+        let mut build = active.build.clone();
         let outcome = format!("failed in {}", failure.stage);
-        self.update(attempt, None, |record| {
+        // The lease was checked when the event came in.
+        let event = BuildEvent::Failed { attempt: Some(attempt.attempt), failure };
+        let Ok(state) = build.state.on(event) else { return Ok(()) };
+        build.state = state;
+        if let Some(record) = build.attempts.last_mut() {
             record.last_event = number;
             for stage in record.stages.iter_mut().filter(|stage| stage.status == StageStatus::Running) {
                 stage.status = StageStatus::Failed;
                 stage.ended_ms = now_ms();
             }
-        })
-        .await?;
-        let event = BuildEvent::Failed { attempt: Some(attempt.attempt), failure };
-        // The lease was checked when the event came in.
-        let _ = self.apply(attempt.build, event, &outcome).await?;
-        Ok(())
+        }
+        end_attempt(&mut build, &outcome);
+        self.save(build).await
     }
 
     /// Changes the record of the attempt that holds the lease, and the build's state if the event asks for it.
@@ -132,10 +148,8 @@ impl Desk {
         if let Some(event) = event {
             match build.state.on(event) {
                 Ok(state) => build.state = state,
-                Err(refusal) => {
-                    tracing::warn!(%attempt, %refusal, "an agent's event doesn't fit");
-                    return Ok(());
-                }
+                // Counted all the same: it is acknowledged, and the next one follows on it.
+                Err(refusal) => tracing::warn!(%attempt, %refusal, "an agent's event doesn't fit"),
             }
         }
         if let Some(record) = build.attempts.last_mut() {
@@ -146,14 +160,7 @@ impl Desk {
 
     /// The end of an attempt's log, short enough to be kept in a record.
     pub(super) fn last_lines(&self, attempt: AttemptId) -> Vec<String> {
-        self.parts.logs.tail(attempt, LAST_LINES).into_iter().map(|line| shortened(line.text)).collect()
-    }
-}
-
-fn shortened(line: String) -> String {
-    match line.char_indices().nth(LAST_LINE) {
-        Some((cut, _)) => format!("{}…", &line[..cut]),
-        None => line,
+        self.parts.logs.tail(attempt, LAST_LINES).into_iter().map(|line| line.text).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +15,9 @@ use model::id::{Attempt, AttemptId, BuildId, Generation};
 use model::osimage::Osimage;
 
 use super::Command;
-use super::desk::{Desk, Parts};
+use super::clip;
+use super::desk::{Desk, Parts, end_attempt};
+use crate::chain::chain;
 use crate::clock::now_ms;
 use crate::generation::{Number, RootimgDir, retain, sweep};
 use crate::logs::LogLine;
@@ -42,13 +44,13 @@ pub(super) struct PackedImage {
 
 impl Desk {
     /// Goes on with what an earlier run had begun.
-    pub(super) fn resume_work(&mut self) {
+    pub(super) async fn resume_work(&mut self) -> Result<(), StoreError> {
         let builds: Vec<Build> = self.active.values().map(|active| active.build.clone()).collect();
-        self.sweep(&builds);
+        self.sweep(&builds).await;
         for build in builds {
             match &build.state {
                 BuildState::Packing { generation } => self.pack(build.id, *generation),
-                BuildState::Received { .. } => {}
+                BuildState::Received { .. } => self.go_on(build.id).await?,
                 _ => {
                     let published = build.attempts.last().filter(|record| record.published.is_some());
                     if let (Some(record), Some(_)) = (published, build.state.lease()) {
@@ -57,16 +59,23 @@ impl Desk {
                 }
             }
         }
+        Ok(())
     }
 
     /// Clears what an earlier run of the coordinator left half done in the rootimgdirs that it was working on.
-    fn sweep(&self, builds: &[Build]) {
-        for build in builds.iter().filter(|build| build.state != BuildState::Queued) {
-            let swept = RootimgDir::open(&build.rootimgdir, &self.parts.config.install_dir);
-            let swept = swept.map_err(|error| chain(&error)).and_then(|dir| sweep(&dir).map_err(|error| chain(&error)));
-            if let Err(error) = swept {
-                tracing::warn!(rootimgdir = %build.rootimgdir.display(), error, "can't be cleared of half done work");
+    async fn sweep(&self, builds: &[Build]) {
+        let working = builds.iter().filter(|build| build.state != BuildState::Queued);
+        let folders: Vec<PathBuf> = working.map(|build| build.rootimgdir.clone()).collect();
+        let install_dir = self.parts.config.install_dir.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            for folder in folders {
+                if let Err(error) = sweep_one(&folder, &install_dir) {
+                    tracing::warn!(rootimgdir = %folder.display(), error, "can't be cleared of half done work");
+                }
             }
+        });
+        if let Err(error) = swept.await {
+            tracing::error!(%error, "clearing half done work failed");
         }
     }
 
@@ -79,7 +88,7 @@ impl Desk {
         self.beside(move || {
             let result = take_in(&parts, &build, attempt, &cancel);
             Command::Received { attempt, result: result.map(|received| ReceivedTree { received }) }
-        });
+        }, move |failure| Command::Received { attempt, result: Err(failure) });
     }
 
     /// The tree is there, or can't be taken in.
@@ -92,7 +101,7 @@ impl Desk {
         active.work = None;
         let received = match result {
             Ok(tree) => tree.received,
-            Err(failure) => return self.fail(attempt.build, failure).await,
+            Err(failure) => return self.ended_badly(attempt.build, failure).await,
         };
         let mut build = active.build.clone();
         let event = BuildEvent::Received { attempt: attempt.attempt, generation: received.generation };
@@ -100,9 +109,10 @@ impl Desk {
         build.state = state;
         build.generation = Some(received.generation);
         build.artefacts = received.artefacts.clone();
-        end_received(&mut build);
+        end_attempt(&mut build, "received");
         let record = record_of(&build, &received);
         self.note(&build, "receive", &said(&received));
+        let build = clip::fitted(build);
         self.parts.store.save_generations(&build, &[record], &[]).await?;
         self.show(build.clone());
         self.clear_staging(&build);
@@ -113,6 +123,14 @@ impl Desk {
     async fn go_on(&mut self, id: BuildId) -> Result<(), StoreError> {
         let Some(build) = self.active.get(&id).map(|active| active.build.clone()) else { return Ok(()) };
         let Some(generation) = build.generation else { return Ok(()) };
+        if let Some(by) = self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+            let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
+            return Ok(());
+        }
+        if self.stopping {
+            // The next run of the coordinator goes on here.
+            return Ok(());
+        }
         if build.part == Part::Both {
             // Refused only if it has ended meanwhile.
             if self.apply(id, BuildEvent::Packing { generation }, "received").await?.is_ok() {
@@ -151,7 +169,7 @@ impl Desk {
         self.beside(move || {
             let result = pack_now(&parts, &build, generation, &cancel);
             Command::Packed { build: id, result }
-        });
+        }, move |failure| Command::Packed { build: id, result: Err(failure) });
     }
 
     /// The archive is live, or what was served before still is.
@@ -167,7 +185,7 @@ impl Desk {
             Ok(image) => image,
             Err(failure) => {
                 self.note(&build, "packimage", &failure.cause);
-                return self.fail(id, failure).await;
+                return self.ended_badly(id, failure).await;
             }
         };
         let Some(number) = packed.generation.ours() else { return Ok(()) };
@@ -185,9 +203,14 @@ impl Desk {
         }
         build.ended_ms = now_ms();
         self.note(&build, "packimage", &format!("generation {number} is live, image UUID {}", packed.uuid));
+        let build = clip::fitted(build);
         let removed: Vec<Generation> = removed.into_iter().filter_map(Number::ours).collect();
         let mut kept = self.parts.store.generations(&build.rootimgdir)?;
         kept.retain(|one| !removed.contains(&one.number) && Some(one.number) != record.as_ref().map(|new| new.number));
+        // One that had to be packed as the next was sealed already, whatever its record says.
+        for sealed in kept.iter_mut().filter(|one| number != from && one.number == from) {
+            sealed.state = GenerationState::Packed;
+        }
         kept.extend(record);
         hand_over(&mut kept, &moved);
         self.parts.store.save_generations(&build, &kept, &removed).await?;
@@ -195,17 +218,35 @@ impl Desk {
         Ok(())
     }
 
-    /// Runs something long on a thread, a few at a time, and brings its outcome to the desk.
-    fn beside(&self, work: impl FnOnce() -> Command + Send + 'static) {
+    /// Work beside the desk failed. If its end was asked for, that was why; if the coordinator is stopping, the next
+    /// run begins it again.
+    async fn ended_badly(&mut self, id: BuildId, failure: Failure) -> Result<(), StoreError> {
+        match self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+            Some(by) => {
+                let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
+                Ok(())
+            }
+            None if self.stopping => Ok(()),
+            None => self.fail(id, failure).await,
+        }
+    }
+
+    /// Runs something long on a thread, a few at a time, and brings its outcome to the desk; `died` makes that of a
+    /// panic.
+    fn beside(
+        &self,
+        work: impl FnOnce() -> Command + Send + 'static,
+        died: impl FnOnce(Failure) -> Command + Send + 'static,
+    ) {
         let (places, to_self) = (self.heavy.clone(), self.to_self.clone());
         self.tasks.spawn(async move {
             let Ok(_place) = places.acquire_owned().await else { return };
-            // A panic in there is a bug: the thread's message is in the daemon's log, the build is taken up at the
-            // next start.
-            if let Ok(outcome) = tokio::task::spawn_blocking(work).await {
-                // Fails only when the desk has stopped.
-                let _ = to_self.send(outcome).await;
-            }
+            let outcome = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "work beside the desk panicked");
+                died(here("coordinator", "internal error; the coordinator's log has more".into(), None))
+            });
+            // Fails only when the desk has stopped.
+            let _ = to_self.send(outcome).await;
         });
     }
 
@@ -255,6 +296,11 @@ impl Desk {
         let install_dir = self.parts.config.install_dir.clone();
         self.tasks.spawn_blocking(move || staging::remove(&install_dir, &folder));
     }
+}
+
+fn sweep_one(rootimgdir: &Path, install_dir: &Path) -> Result<(), String> {
+    let dir = RootimgDir::open(rootimgdir, install_dir).map_err(|error| chain(&error))?;
+    sweep(&dir).map(|_| ()).map_err(|error| chain(&error))
 }
 
 fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool) -> Result<Received, Failure> {
@@ -339,13 +385,6 @@ pub(crate) fn threads(asked: usize) -> NonZeroUsize {
     NonZeroUsize::new(asked).or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
-fn end_received(build: &mut Build) {
-    if let Some(record) = build.attempts.last_mut() {
-        record.ended_ms = now_ms();
-        record.outcome = Some("received".into());
-    }
-}
-
 fn record_of(build: &Build, received: &Received) -> GenerationRecord {
     let attempt = build.attempts.last();
     let published = attempt.and_then(|record| record.published.as_ref());
@@ -411,17 +450,4 @@ fn said(received: &Received) -> String {
 
 fn here(stage: &str, cause: String, hint: Option<String>) -> Failure {
     Failure { stage: stage.into(), cause, hint, last_lines: Vec::new() }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(&format!(": {more}"));
-        }
-        source = error.source();
-    }
-    text
 }

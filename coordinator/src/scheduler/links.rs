@@ -66,11 +66,33 @@ impl Links {
         self.by_name.values()
     }
 
-    /// A new session of an agent replaces the one before it.
-    pub(super) fn open(&mut self, record: AgentRecord, outbox: mpsc::Sender<ToAgent>, now: Instant) -> SessionId {
+    /// The time starts anew for everybody.
+    pub(super) fn all_heard(&mut self, now: Instant) {
+        for link in self.by_name.values_mut() {
+            link.heard = now;
+        }
+    }
+
+    /// While the desk was busy nobody could be heard: that time doesn't count as silence.
+    pub(super) fn excuse(&mut self, busy: Duration) {
+        let now = Instant::now();
+        for link in self.by_name.values_mut() {
+            link.heard = (link.heard + busy).min(now);
+        }
+    }
+
+    /// A new session of an agent replaces the one before it. `dropping` are the attempts in its hand that it is not
+    /// to go on with.
+    pub(super) fn open(
+        &mut self,
+        record: AgentRecord,
+        outbox: mpsc::Sender<ToAgent>,
+        dropping: BTreeSet<AttemptId>,
+        now: Instant,
+    ) -> SessionId {
         self.last_session += 1;
         let session = self.last_session;
-        let link = Link::new(record, session, Some(outbox), now);
+        let link = Link { dropping, ..Link::new(record, session, Some(outbox), now) };
         self.by_name.insert(link.record.name.clone(), link);
         session
     }

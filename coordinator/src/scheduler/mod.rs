@@ -4,6 +4,7 @@
 //! other, so that there is no lock around a build. Each change of state is on disk before anybody hears of it.
 //! What takes long (receiving, packing) runs beside the desk and comes back as a command.
 
+mod clip;
 mod desk;
 mod events;
 mod finish;
@@ -41,6 +42,9 @@ pub enum Refused {
     /// The store can't take it.
     #[error("the store can't be written")]
     Store(#[from] StoreError),
+    /// An agent without a record.
+    #[error("agent {0} has not joined, or was removed")]
+    UnknownAgent(AgentName),
     /// The daemon is stopping.
     #[error("the coordinator is stopping; try again in a moment")]
     Stopping,
@@ -256,3 +260,6 @@ impl Scheduler {
         self.commands.send(command).await.map_err(|_| Refused::Stopping)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use model::name::AgentName;
 use model::stage::StageRecord;
 use tokio::time::Instant;
 
+use super::clip;
 use super::desk::Desk;
 use super::{Greeting, Refused, ToAgent, Welcome};
 use crate::clock::now_ms;
@@ -18,14 +19,17 @@ impl Desk {
     /// Takes an agent's session on and settles what becomes of each attempt that either side believes it has.
     pub(super) async fn greet(&mut self, greeting: Greeting) -> Result<Welcome, Refused> {
         let Greeting { agent, facts, running, lost, outbox } = greeting;
-        let mut record = self.parts.store.agent(&agent)?.ok_or(Refused::Stopping)?;
+        let mut record = self.parts.store.agent(&agent)?.ok_or_else(|| Refused::UnknownAgent(agent.clone()))?;
         record.facts = Some(facts);
         record.last_seen_ms = now_ms();
         self.parts.store.save_agent(&record).await?;
-        let session = self.links.open(record, outbox, Instant::now());
+        let held = self.held_by(&agent);
+        let goes_on = |attempt: &AttemptId| held.iter().any(|(held, _, _)| held == attempt);
+        let dropping = running.iter().copied().filter(|attempt| !goes_on(attempt)).collect();
+        let session = self.links.open(record, outbox, dropping, Instant::now());
         tracing::info!(%agent, session, running = running.len(), lost = lost.len(), "connected");
         let mut resume = Vec::new();
-        for (attempt, last_event, begun) in self.held_by(&agent) {
+        for (attempt, last_event, begun) in held {
             if running.contains(&attempt) {
                 resume.push((attempt, last_event));
             } else if begun || lost.contains(&attempt) {
@@ -115,7 +119,7 @@ impl Desk {
             last_lines: self.last_lines(attempt),
         };
         tracing::warn!(%attempt, why, again, "attempt lost");
-        let event = BuildEvent::Lost { attempt: attempt.attempt, failure, again };
+        let event = BuildEvent::Lost { attempt: attempt.attempt, failure: clip::failure(failure), again };
         if self.apply(attempt.build, event, &format!("lost: {why}")).await?.is_ok() {
             self.end_log(attempt);
             self.forget_staging(attempt);

@@ -18,6 +18,11 @@ pub fn put_build(build: &Build) -> Result<Op, StoreError> {
     put(key(build.id), build)
 }
 
+/// Whether the store takes a build's record as it is.
+pub fn fits(build: &Build) -> bool {
+    record::encode(&key(build.id), build).is_ok()
+}
+
 impl Store {
     /// The build of this number.
     pub fn build(&self, id: BuildId) -> Result<Option<Build>, StoreError> {
