@@ -211,7 +211,7 @@ impl Attempt {
 
     /// The staging folder where this node sees it; else the spool, to be uploaded from.
     fn destination(&self) -> (Option<PathBuf>, PathBuf) {
-        let name = format!("{}.tar.zst", self.id);
+        let name = self.id.archive_name();
         let root = self.config.install_dir.clone();
         let staging = root.join(self.staging.trim_start_matches('/'));
         match install(&self.config) {

@@ -85,6 +85,13 @@ pub struct AttemptId {
     pub attempt: Attempt,
 }
 
+impl AttemptId {
+    /// What its archive is called: the agent writes it and the coordinator takes it in under this name.
+    pub fn archive_name(self) -> String {
+        format!("{self}.tar.zst")
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.build, self.attempt)
@@ -101,5 +108,11 @@ mod tests {
             assert!(text.parse::<BuildId>().is_err(), "{text}");
         }
         assert_eq!("#12".parse::<BuildId>().unwrap().get(), 12);
+    }
+
+    #[test]
+    fn an_archive_is_named_for_its_attempt() {
+        let attempt = AttemptId { build: BuildId::FIRST, attempt: Attempt::FIRST.next() };
+        assert_eq!(attempt.archive_name(), "1.2.tar.zst");
     }
 }

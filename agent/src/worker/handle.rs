@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::report::Report;
@@ -67,12 +67,7 @@ impl Worker {
         let missing = || HandleError::Start(io::Error::other("no pipe"));
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let stderr = tokio::spawn(async move {
-            let mut text = Vec::new();
-            // What can't be read is missing from an error message, no more.
-            let _ = stderr.take(KEPT_STDERR).read_to_end(&mut text).await;
-            crate::sys::lines::printable(&text).replace("\\x0a", "\n").trim().to_owned()
-        });
+        let stderr = tokio::spawn(opening_words(stderr));
         let _lifeline = child.stdin.take();
         Ok(Self { child, _lifeline, reports: BufReader::new(stdout), stderr, init: None, line: Vec::new() })
     }
@@ -112,6 +107,16 @@ impl Worker {
     }
 }
 
+/// The beginning of what a worker says on standard error. All of it is read: a worker whose pipe were closed or full
+/// would fail, or stand still, over words that nobody needs.
+async fn opening_words(mut stderr: impl AsyncRead + Unpin) -> String {
+    let mut text = Vec::new();
+    // What can't be read is missing from an error message, no more.
+    let _ = (&mut stderr).take(KEPT_STDERR).read_to_end(&mut text).await;
+    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+    crate::sys::lines::printable(&text).replace("\\x0a", "\n").trim().to_owned()
+}
+
 /// Waits until the process is gone or a zombie: pid 1 of a namespace becomes one only after all others in it died.
 async fn gone(pid: i32) -> Result<(), HandleError> {
     let status = PathBuf::from(format!("/proc/{pid}/status"));
@@ -140,6 +145,16 @@ mod tests {
     fn a_number_given_to_another_process_is_not_waited_for() {
         assert!(is_our_init("Name:\tx\nNSpid:\t4711\t1\n"));
         assert!(!is_our_init("Name:\tx\nNSpid:\t4711\n"));
+    }
+
+    #[tokio::test]
+    async fn a_worker_may_say_more_than_is_kept() {
+        let (mut worker, stderr) = tokio::io::duplex(100);
+        let kept = tokio::spawn(opening_words(stderr));
+        let said = vec![b'x'; 3 * KEPT_STDERR as usize];
+        tokio::io::AsyncWriteExt::write_all(&mut worker, &said).await.unwrap();
+        drop(worker);
+        assert_eq!(kept.await.unwrap().len(), KEPT_STDERR as usize);
     }
 
     #[tokio::test]
