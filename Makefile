@@ -17,4 +17,8 @@ lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-.PHONY: help demo test lint
+bench: ## packing beside the pipeline it replaces, on the demo's tree (run make demo first)
+	deploy/tools/install.sh test
+	tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
+
+.PHONY: help demo test lint bench

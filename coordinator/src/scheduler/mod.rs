@@ -4,11 +4,14 @@
 //! other, so that there is no lock around a build. Each change of state is on disk before anybody hears of it.
 //! What takes long (receiving, packing) runs beside the desk and comes back as a command.
 
+mod beside;
 mod clip;
 mod desk;
+mod dispatch;
 mod events;
-mod finish;
 mod links;
+mod packing;
+mod receiving;
 mod start;
 
 use std::collections::BTreeMap;
@@ -178,8 +181,8 @@ enum Command {
     Event { agent: AgentName, session: SessionId, event: AgentEvent },
     Leaving { agent: AgentName, session: SessionId },
     Closed { agent: AgentName, session: SessionId },
-    Received { attempt: AttemptId, result: Result<finish::ReceivedTree, Failure> },
-    Packed { build: BuildId, result: Result<finish::PackedImage, Failure> },
+    Received { attempt: AttemptId, result: Result<receiving::ReceivedTree, Failure> },
+    Packed { build: BuildId, result: Result<packing::PackedImage, Failure> },
 }
 
 /// The way to the desk.

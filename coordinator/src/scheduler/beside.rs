@@ -1,0 +1,144 @@
+//! Work beside the desk: what takes long runs on a thread and comes back as a command.
+//!
+//! All of it can be begun again after a restart: nothing counts before its record is written.
+
+use std::path::{Path, PathBuf};
+
+use model::build::{Build, BuildEvent, BuildState, Failure};
+use model::id::{Attempt, AttemptId, BuildId};
+
+use super::Command;
+use super::desk::Desk;
+use crate::chain::chain;
+use crate::clock::now_ms;
+use crate::generation::{RootimgDir, sweep};
+use crate::logs::LogLine;
+use crate::staging;
+use crate::store::StoreError;
+
+impl Desk {
+    /// Goes on with what an earlier run had begun.
+    pub(super) async fn resume_work(&mut self) -> Result<(), StoreError> {
+        let builds: Vec<Build> = self.active.values().map(|active| active.build.clone()).collect();
+        self.sweep(&builds).await;
+        for build in builds {
+            match &build.state {
+                BuildState::Packing { generation } => self.pack(build.id, *generation),
+                BuildState::Received { .. } => self.go_on(build.id).await?,
+                _ => {
+                    let published = build.attempts.last().filter(|record| record.published.is_some());
+                    if let (Some(record), Some(_)) = (published, build.state.lease()) {
+                        self.receive(AttemptId { build: build.id, attempt: record.attempt });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears what an earlier run of the coordinator left half done in the rootimgdirs that it was working on.
+    pub(super) async fn sweep(&self, builds: &[Build]) {
+        let working = builds.iter().filter(|build| build.state != BuildState::Queued);
+        let folders: Vec<PathBuf> = working.map(|build| build.rootimgdir.clone()).collect();
+        let install_dir = self.parts.config.install_dir.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            for folder in folders {
+                if let Err(error) = sweep_one(&folder, &install_dir) {
+                    tracing::warn!(rootimgdir = %folder.display(), error, "can't be cleared of half done work");
+                }
+            }
+        });
+        if let Err(error) = swept.await {
+            tracing::error!(%error, "clearing half done work failed");
+        }
+    }
+
+    /// Runs something long on a thread, a few at a time, and brings its outcome to the desk; `died` makes that of a
+    /// panic.
+    pub(super) fn beside(
+        &self,
+        work: impl FnOnce() -> Command + Send + 'static,
+        died: impl FnOnce(Failure) -> Command + Send + 'static,
+    ) {
+        let (places, to_self) = (self.heavy.clone(), self.to_self.clone());
+        self.tasks.spawn(async move {
+            let Ok(_place) = places.acquire_owned().await else { return };
+            let outcome = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "work beside the desk panicked");
+                died(here("coordinator", "internal error; the coordinator's log has more".into(), None))
+            });
+            // Fails only when the desk has stopped.
+            let _ = to_self.send(outcome).await;
+        });
+    }
+
+    /// Work beside the desk failed. If its end was asked for, that was why; if the coordinator is stopping, the next
+    /// run begins it again.
+    pub(super) async fn ended_badly(&mut self, id: BuildId, failure: Failure) -> Result<(), StoreError> {
+        match self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+            Some(by) => {
+                let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
+                Ok(())
+            }
+            None if self.stopping => Ok(()),
+            None => self.fail(id, failure).await,
+        }
+    }
+
+    /// Adds a line of the coordinator's own to the log of a build's newest attempt.
+    pub(super) fn note(&self, build: &Build, stage: &str, text: &str) {
+        let attempt = build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
+        let id = AttemptId { build: build.id, attempt };
+        let written = self.parts.logs.attempt(id).and_then(|log| {
+            let next = log.head().borrow().lines + 1;
+            log.append(next, &[LogLine { time_ms: now_ms(), stage: stage.into(), text: text.into() }])
+        });
+        if let Err(error) = written {
+            tracing::warn!(build = %build.id, %error, "a line of the log can't be written");
+        }
+    }
+
+    /// No more comes to an attempt's log: followers end, and it is compressed beside the desk.
+    pub(super) fn end_log(&self, id: AttemptId) {
+        let logs = self.parts.logs.clone();
+        logs.end(id);
+        self.tasks.spawn(async move {
+            if let Err(error) = logs.compress(id).await
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(attempt = %id, %error, "a log stays uncompressed");
+            }
+        });
+    }
+
+    /// Removes what the attempts of a build have left in staging.
+    pub(super) fn clear_staging(&self, build: &Build) {
+        for record in &build.attempts {
+            self.remove_staging(record.staging.clone());
+        }
+    }
+
+    /// Removes what one attempt has left in staging.
+    pub(super) fn forget_staging(&self, attempt: AttemptId) {
+        let build = self.active.get(&attempt.build).map(|active| &active.build);
+        let record = build.and_then(|build| build.attempts.iter().find(|record| record.attempt == attempt.attempt));
+        if let Some(record) = record {
+            self.remove_staging(record.staging.clone());
+        }
+    }
+
+    pub(super) fn remove_staging(&self, folder: PathBuf) {
+        let install_dir = self.parts.config.install_dir.clone();
+        self.tasks.spawn_blocking(move || staging::remove(&install_dir, &folder));
+    }
+}
+
+fn sweep_one(rootimgdir: &Path, install_dir: &Path) -> Result<(), String> {
+    let dir = RootimgDir::open(rootimgdir, install_dir).map_err(|error| chain(&error))?;
+    sweep(&dir).map(|_| ()).map_err(|error| chain(&error))
+}
+
+/// A failure on the coordinator's own account.
+pub(super) fn here(stage: &str, cause: String, hint: Option<String>) -> Failure {
+    Failure { stage: stage.into(), cause, hint, last_lines: Vec::new() }
+}

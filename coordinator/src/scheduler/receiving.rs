@@ -1,0 +1,154 @@
+//! Receiving: what an attempt has published becomes a generation.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use model::build::{Build, BuildEvent, Failure, Part};
+use model::generation::{GenerationRecord, GenerationState};
+use model::id::{AttemptId, BuildId};
+
+use super::Command;
+use super::beside::here;
+use super::clip;
+use super::desk::{Desk, Parts, end_attempt};
+use crate::chain::chain;
+use crate::clock::now_ms;
+use crate::receive::{ReceiveError, ReceiveOrder, Received, receive};
+use crate::staging;
+use crate::store::StoreError;
+
+/// A tree that lies in its generation.
+#[derive(Debug)]
+pub(super) struct ReceivedTree {
+    received: Received,
+}
+
+impl Desk {
+    /// Receives what an attempt has published.
+    pub(super) fn receive(&mut self, attempt: AttemptId) {
+        let Some(active) = self.active.get_mut(&attempt.build) else { return };
+        let cancel = Arc::new(AtomicBool::new(false));
+        active.work = Some(cancel.clone());
+        let (build, parts) = (active.build.clone(), self.parts.clone());
+        self.beside(
+            move || {
+                let result = take_in(&parts, &build, attempt, &cancel);
+                Command::Received { attempt, result: result.map(|received| ReceivedTree { received }) }
+            },
+            move |failure| Command::Received { attempt, result: Err(failure) },
+        );
+    }
+
+    /// The tree is there, or can't be taken in.
+    pub(super) async fn on_received(
+        &mut self,
+        attempt: AttemptId,
+        result: Result<ReceivedTree, Failure>,
+    ) -> Result<(), StoreError> {
+        let Some(active) = self.active.get_mut(&attempt.build) else { return Ok(()) };
+        active.work = None;
+        let received = match result {
+            Ok(tree) => tree.received,
+            Err(failure) => return self.ended_badly(attempt.build, failure).await,
+        };
+        let mut build = active.build.clone();
+        let event = BuildEvent::Received { attempt: attempt.attempt, generation: received.generation };
+        let Ok(state) = build.state.on(event) else { return Ok(()) };
+        build.state = state;
+        build.generation = Some(received.generation);
+        build.artefacts = received.artefacts.clone();
+        end_attempt(&mut build, "received");
+        let record = record_of(&build, &received);
+        self.note(&build, "receive", &said(&received));
+        let build = clip::fitted(build);
+        self.parts.store.save_generations(&build, &[record], &[]).await?;
+        self.show(build.clone());
+        self.clear_staging(&build);
+        self.go_on(build.id).await
+    }
+
+    /// After receiving: packimage, or the end.
+    pub(super) async fn go_on(&mut self, id: BuildId) -> Result<(), StoreError> {
+        let Some(build) = self.active.get(&id).map(|active| active.build.clone()) else { return Ok(()) };
+        let Some(generation) = build.generation else { return Ok(()) };
+        if let Some(by) = self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+            let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
+            return Ok(());
+        }
+        if self.stopping {
+            // The next run of the coordinator goes on here.
+            return Ok(());
+        }
+        if build.part == Part::Both {
+            // Refused only if it has ended meanwhile.
+            if self.apply(id, BuildEvent::Packing { generation }, "received").await?.is_ok() {
+                self.pack(id, generation);
+            }
+            return Ok(());
+        }
+        let _ = self.apply(id, BuildEvent::Finished, "received").await?;
+        Ok(())
+    }
+}
+
+fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool) -> Result<Received, Failure> {
+    let record = build.attempts.last().filter(|record| record.attempt == attempt.attempt);
+    let published = record.and_then(|record| Some((record, record.published.as_ref()?)));
+    let (record, archive) = published.ok_or_else(|| here("receive", "nothing was published".into(), None))?;
+    let digest = archive.digest.parse();
+    let digest = digest.map_err(|_| here("receive", format!("`{}` is not a digest", archive.digest), None))?;
+    let install_dir = parts.config.install_dir.clone();
+    let order = ReceiveOrder {
+        archive: staging::archive(&install_dir, &record.staging, attempt),
+        digest,
+        bytes: archive.bytes,
+        rootimgdir: build.rootimgdir.clone(),
+        install_dir,
+        attempt,
+        // By this name it is found even after the file was replaced by an upgrade.
+        unpacker: vec![OsString::from("/proc/self/exe"), OsString::from("unpack")],
+    };
+    receive(&order, cancel).map_err(|error| receive_failure(&error))
+}
+
+fn receive_failure(error: &ReceiveError) -> Failure {
+    let hint = if error.is_transport() {
+        "`imgctl builds retry` builds and sends it again"
+    } else {
+        "put right what it names, then `imgctl builds retry`"
+    };
+    here("receive", chain(error), Some(hint.into()))
+}
+
+fn record_of(build: &Build, received: &Received) -> GenerationRecord {
+    let attempt = build.attempts.last();
+    let published = attempt.and_then(|record| record.published.as_ref());
+    GenerationRecord {
+        number: received.generation,
+        osimage: build.osimage.clone(),
+        build: build.id,
+        rootimgdir: build.rootimgdir.clone(),
+        state: GenerationState::Built,
+        tree_of: None,
+        built_ms: now_ms(),
+        packed_ms: 0,
+        kernel_version: published.map(|archive| archive.kernel_version.clone()).unwrap_or_default(),
+        agent: attempt.map(|record| record.agent.clone()).expect("a received build has an attempt"),
+        packages: published.map_or(0, |archive| archive.packages),
+        artefacts: received.artefacts.clone(),
+    }
+}
+
+fn said(received: &Received) -> String {
+    let mut text = format!(
+        "received as generation {}: {} entries, {} MB",
+        received.generation,
+        received.tree_entries,
+        received.tree_bytes / 1_000_000
+    );
+    if let Some(adopted) = &received.adopted {
+        text.push_str(&format!("; what xCAT left there ({}) is generation 0 now", adopted.names.join(", ")));
+    }
+    text
+}
