@@ -1,14 +1,20 @@
 //! Archives that come by upload: from agents that don't see the install root.
+//!
+//! The folder is writable by all, and the agent knows its name: whatever stands in it may be a trap. So bytes go to
+//! a new file whose name nobody can know beforehand, and only a whole archive gets the name that is received.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use model::id::AttemptId;
 use proto::v1;
 use proto::v1::upload_message::Message;
 use sha2::{Digest as _, Sha256};
-use tokio::fs::OpenOptions;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt as _;
-use tonic::{Status, Streaming};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
 
 /// The attempt that an upload is for.
 pub fn header(first: Option<v1::UploadMessage>) -> Result<AttemptId, Status> {
@@ -18,31 +24,148 @@ pub fn header(first: Option<v1::UploadMessage>) -> Result<AttemptId, Status> {
     }
 }
 
-/// Writes what comes to `path`, from the start; returns its size and digest when it is on disk. `held` is asked
-/// between chunks: an attempt that lost its lease stops writing.
+/// Writes what comes, from the start, and calls it `path` when it is on disk; returns its size and digest. `held` is
+/// asked between chunks: an attempt that lost its lease stops writing. Each call writes a file of its own, as the
+/// handler of a broken connection may still be at work when the agent tries again.
 pub async fn write(
     path: &Path,
-    mut inbound: Streaming<v1::UploadMessage>,
+    inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
     held: impl Fn() -> bool,
 ) -> Result<(u64, String), Status> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         Status::resource_exhausted(format!("cannot write the archive below the install root: {error}"))
     };
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).await.map_err(failed)?;
+    let (mut file, aside) = Aside::create(path).await.map_err(failed)?;
+    let written = fill(&mut file, inbound, &held).await?;
+    file.sync_all().await.map_err(failed)?;
+    if !held() {
+        return Err(lost());
+    }
+    aside.put(path).await.map_err(failed)?;
+    Ok(written)
+}
+
+async fn fill(
+    file: &mut File,
+    mut inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
+    held: &impl Fn() -> bool,
+) -> Result<(u64, String), Status> {
+    let failed = |error: io::Error| {
+        Status::resource_exhausted(format!("cannot write the archive below the install root: {error}"))
+    };
     let (mut bytes, mut digest) = (0u64, Sha256::new());
-    while let Some(message) = inbound.message().await? {
-        let Some(Message::Data(data)) = message.message else {
+    while let Some(message) = inbound.next().await {
+        let Some(Message::Data(data)) = message?.message else {
             return Err(Status::invalid_argument("after its header an upload has data alone"));
         };
         if !held() {
-            return Err(Status::permission_denied("the attempt has lost its lease"));
+            return Err(lost());
         }
         file.write_all(&data).await.map_err(failed)?;
         digest.update(&data);
         bytes += data.len() as u64;
     }
     file.flush().await.map_err(failed)?;
-    file.sync_all().await.map_err(failed)?;
     Ok((bytes, format!("sha256:{}", hex::encode(digest.finalize()))))
+}
+
+fn lost() -> Status {
+    Status::permission_denied("the attempt has lost its lease")
+}
+
+/// A file under a name of its own; it goes again unless it is put where it belongs, also when its upload is dropped.
+struct Aside(PathBuf);
+
+impl Aside {
+    /// Makes it beside `path`; refuses any name that is there already, and with it every link.
+    async fn create(path: &Path) -> io::Result<(File, Self)> {
+        let aside = path.with_file_name(format!(".upload-{}", uuid::Uuid::new_v4()));
+        let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let file =
+            OpenOptions::new().write(true).create_new(true).custom_flags(no_links).mode(0o600).open(&aside).await?;
+        Ok((file, Self(aside)))
+    }
+
+    /// Gives it its name. A link of that name is replaced itself, not what it points to.
+    async fn put(self, path: &Path) -> io::Result<()> {
+        tokio::fs::rename(&self.0, path).await?;
+        if let Some(folder) = path.parent() {
+            File::open(folder).await?.sync_all().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Gone already if it was put; what can't be removed goes with the attempt's folder.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn data(text: &str) -> Result<v1::UploadMessage, Status> {
+        Ok(v1::UploadMessage { message: Some(Message::Data(text.to_owned().into())) })
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_archives_place_is_replaced_and_what_it_points_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (precious, staging) = (dir.path().join("precious"), dir.path().join("staging"));
+        fs::write(&precious, "precious").unwrap();
+        fs::create_dir(&staging).unwrap();
+        let path = staging.join("1.1.tar.zst");
+        symlink(&precious, &path).unwrap();
+        let inbound = tokio_stream::iter([data("new "), data("bytes")]);
+        let (bytes, digest) = write(&path, inbound, || true).await.unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!((bytes, fs::read_to_string(&path).unwrap().as_str()), (9, "new bytes"));
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(digest, format!("sha256:{}", hex::encode(Sha256::digest("new bytes"))));
+        assert_eq!(names(&staging), ["1.1.tar.zst"]);
+    }
+
+    #[tokio::test]
+    async fn two_uploads_of_one_attempt_never_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.1.tar.zst");
+        let (first, broken) = tokio::sync::mpsc::channel(1);
+        let stream = tokio_stream::wrappers::ReceiverStream::new(broken);
+        let old = tokio::spawn({
+            let path = path.clone();
+            async move { write(&path, stream, || true).await }
+        });
+        first.send(data("half an")).await.unwrap();
+        first.reserve().await.unwrap().send(data(" old")); // The first chunk is taken.
+        write(&path, tokio_stream::iter([data("a whole new one")]), || true).await.unwrap();
+        first.send(Err(Status::unavailable("broken"))).await.unwrap();
+        assert!(old.await.unwrap().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a whole new one");
+        assert_eq!(names(dir.path()), ["1.1.tar.zst"]);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.1.tar.zst");
+        let broken = tokio_stream::iter([data("half"), Err(Status::unavailable("broken"))]);
+        assert!(write(&path, broken, || true).await.is_err());
+        let late = write(&path, tokio_stream::iter([data("late")]), || false).await.unwrap_err();
+        assert_eq!(late.code(), tonic::Code::PermissionDenied);
+        let waiting = write(&path, tokio_stream::pending(), || true);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), waiting).await.is_err());
+        assert!(names(dir.path()).is_empty());
+    }
 }
