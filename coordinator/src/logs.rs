@@ -3,18 +3,26 @@
 //! A line's number is its place in the file, from 1. What an agent sends again after a break is recognised by its
 //! number and left out; a line without its end (a kill in the middle of a write) is cut off at the next open and
 //! comes again. On disk a line is `<milliseconds> <stage> <text>`. A log that has ended is kept compressed.
+//!
+//! Who writes opens a log, and it stays open until its attempt ends. Who reads opens nothing and makes nothing: a
+//! log that nobody has written to yet is empty.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use async_compression::tokio::write::ZstdEncoder;
 use model::id::{Attempt, AttemptId, BuildId};
 use rootfs::compress::zstd_reader;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
+
+/// Bytes of one log. Beyond it lines are counted, so that their numbers go on, and their text is dropped.
+const LONGEST: u64 = 256 << 20;
+const TOO_LONG: &str = "(the log is over 256 MiB: the text of further lines is not kept)";
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub struct Head {
     pub lines: u64,
     /// Bytes of them.
     bytes: u64,
+    /// The line that says that the log is too long is among them.
+    full: bool,
     /// The newest line, for progress displays.
     pub last: Option<LogLine>,
     /// No more will come.
@@ -58,13 +68,18 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct Logs {
     dir: PathBuf,
-    open: Mutex<HashMap<AttemptId, Arc<AttemptLog>>>,
+    longest: u64,
+    open: Mutex<HashMap<AttemptId, Arc<Slot>>>,
 }
 
-/// The log of one attempt.
+/// A log that is written to, or the wait for its lines to be counted.
+type Slot = Mutex<Option<Arc<AttemptLog>>>;
+
+/// The log of one attempt, open for writing.
 #[derive(Debug)]
 pub struct AttemptLog {
     path: PathBuf,
+    longest: u64,
     /// None once it is compressed: nothing can be added.
     file: Mutex<Option<File>>,
     head: watch::Sender<Head>,
@@ -79,35 +94,57 @@ impl Logs {
     /// Opens the folder, making it if there is none.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned(), open: Mutex::default() })
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        Ok(Self { dir: dir.to_owned(), longest: LONGEST, open: Mutex::default() })
     }
 
-    /// The log of an attempt, made if there is none yet. One opened at a start counts its lines once.
+    /// The log of an attempt for who writes it, made if there is none yet. One opened after a start counts its lines
+    /// once; only who wants this log waits for that. Blocking.
     pub fn attempt(&self, id: AttemptId) -> Result<Arc<AttemptLog>, LogError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(log) = open.get(&id) {
+        let slot = self.with_open(|open| open.entry(id).or_default().clone());
+        let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = &*held {
             return Ok(log.clone());
         }
         let path = self.path(id);
-        let log = AttemptLog::open(&path).map_err(|source| LogError::File { path, source })?;
-        let log = Arc::new(log);
-        open.insert(id, log.clone());
-        Ok(log)
+        let opened = AttemptLog::open(&path, self.longest).map_err(|source| LogError::File { path, source });
+        match opened {
+            Ok(log) if !log.head.borrow().ended => Ok(held.insert(Arc::new(log)).clone()),
+            // Nothing can be added to it, or it can't be used: no reason to keep it.
+            other => {
+                self.with_open(|open| open.remove(&id));
+                other.map(Arc::new)
+            }
+        }
+    }
+
+    /// The log of an attempt if it is being written to, for who waits for its lines.
+    pub fn written(&self, id: AttemptId) -> Option<Arc<AttemptLog>> {
+        let slot = self.with_open(|open| open.get(&id).cloned())?;
+        held(&slot)
+    }
+
+    /// A place to read an attempt's log from line `from` on, whether it is written to, has ended or isn't there yet.
+    pub fn read(&self, id: AttemptId, from: u64) -> LogReader {
+        LogReader::new(self.path(id), from)
     }
 
     /// Says that an attempt's log is whole: followers end, and the file is closed when they are done.
     pub fn end(&self, id: AttemptId) {
-        let log = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let log = log.map_or_else(|| self.attempt(id).ok(), Some);
-        if let Some(log) = log {
+        let slot = self.with_open(|open| open.remove(&id));
+        if let Some(log) = slot.and_then(|slot| held(&slot)) {
             log.head.send_modify(|head| head.ended = true);
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         }
+    }
+
+    /// Nothing that waits may be done in here.
+    fn with_open<T>(&self, act: impl FnOnce(&mut HashMap<AttemptId, Arc<Slot>>) -> T) -> T {
+        act(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The last lines of an attempt, at most `count`.
     pub fn tail(&self, id: AttemptId, count: usize) -> Vec<LogLine> {
-        let Ok(mut reader) = LogReader::open(&self.path(id), 1) else { return Vec::new() };
+        let mut reader = self.read(id, 1);
         let mut last = VecDeque::with_capacity(count);
         while let Ok((_, lines)) = reader.read(u64::MAX) {
             if lines.is_empty() {
@@ -129,11 +166,23 @@ impl Logs {
         to.shutdown().await?;
         to.into_inner().sync_all().await?;
         tokio::fs::rename(&aside, &sealed).await?;
-        tokio::fs::remove_file(&plain).await
+        tokio::fs::remove_file(&plain).await?;
+        // A push that was on its way when the attempt ended may have opened it again.
+        self.end(id);
+        Ok(())
     }
 
     fn path(&self, id: AttemptId) -> PathBuf {
         self.dir.join(id.build.to_string()).join(format!("{}.log", id.attempt))
+    }
+}
+
+/// The log in a slot; none while it is being opened.
+fn held(slot: &Slot) -> Option<Arc<AttemptLog>> {
+    match slot.try_lock() {
+        Ok(log) => log.clone(),
+        Err(TryLockError::Poisoned(log)) => log.into_inner().clone(),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -142,20 +191,25 @@ fn sealed(plain: &Path) -> PathBuf {
 }
 
 impl AttemptLog {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, longest: u64) -> io::Result<Self> {
+        let new = |file, head| Self {
+            path: path.to_owned(),
+            longest,
+            file: Mutex::new(file),
+            head: watch::Sender::new(head),
+        };
         let sealed = sealed(path);
         if sealed.exists() {
             let mut reader = BufReader::with_capacity(READ_AHEAD, zstd_reader(File::open(&sealed)?)?);
-            let head = Head { ended: true, ..count(&mut reader)? };
-            return Ok(Self { path: path.to_owned(), file: Mutex::new(None), head: watch::Sender::new(head) });
+            return Ok(new(None, Head { ended: true, ..count(&mut reader, longest)? }));
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         let file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
-        let head = count(&mut BufReader::with_capacity(READ_AHEAD, &file))?;
+        let head = count(&mut BufReader::with_capacity(READ_AHEAD, &file), longest)?;
         file.set_len(head.bytes)?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(Some(file)), head: watch::Sender::new(head) })
+        Ok(new(Some(file), head))
     }
 
     /// How far it has come, now and at every change.
@@ -174,9 +228,15 @@ impl AttemptLog {
         if first > wanted || skip >= lines.len() {
             return Ok(wanted);
         }
-        let mut text = String::new();
+        let (mut text, mut full) = (String::new(), head.full);
         for line in &lines[skip..] {
-            text.push_str(&render(line));
+            if head.bytes + (text.len() as u64) < self.longest {
+                text.push_str(&render(line));
+                continue;
+            }
+            let kept = if full { "" } else { TOO_LONG };
+            text.push_str(&render(&LogLine { text: kept.into(), ..line.clone() }));
+            full = true;
         }
         let written = file.write_all(text.as_bytes());
         if let Err(source) = written {
@@ -190,22 +250,27 @@ impl AttemptLog {
         self.head.send_modify(|head| {
             head.lines += added;
             head.bytes += text.len() as u64;
+            head.full = full;
             head.last = lines.last().cloned();
         });
         Ok(wanted + added)
     }
-
-    /// A place to read from line `from` on.
-    pub fn reader(&self, from: u64) -> io::Result<LogReader> {
-        LogReader::open(&self.path, from)
-    }
 }
 
-/// Reads a log from a line on.
+/// Reads a log from a line on. It knows whole lines alone, so it may read while others write.
 pub struct LogReader {
-    lines: Box<dyn BufRead + Send>,
+    /// The plain file, or where it was.
+    path: PathBuf,
+    from: u64,
     /// The number of the next line.
     pub next: u64,
+    /// None while there is no file.
+    lines: Option<Lines>,
+}
+
+enum Lines {
+    Plain { file: BufReader<File>, at: u64 },
+    Compressed(Box<dyn BufRead + Send>),
 }
 
 impl std::fmt::Debug for LogReader {
@@ -215,51 +280,74 @@ impl std::fmt::Debug for LogReader {
 }
 
 impl LogReader {
-    /// Opens the log whose plain file is, or was, `path`.
-    fn open(path: &Path, from: u64) -> io::Result<Self> {
-        let lines: Box<dyn BufRead + Send> = match File::open(path) {
-            Ok(plain) => Box::new(BufReader::new(plain)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Box::new(BufReader::new(zstd_reader(File::open(sealed(path))?)?))
-            }
-            Err(error) => return Err(error),
-        };
-        let mut reader = Self { lines, next: 1 };
-        let mut line = Vec::new();
-        while reader.next < from {
-            line.clear();
-            if reader.lines.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            reader.next += 1;
-        }
-        Ok(reader)
+    fn new(path: PathBuf, from: u64) -> Self {
+        Self { path, from, next: 1, lines: None }
     }
 
-    /// The next lines, at most about 256 KiB of them and none beyond `lines`, with the number of the first.
+    /// The next lines, at most about 256 KiB of them and none beyond `lines`, with the number of the first. None at
+    /// the end of what there is now. Blocking.
     pub fn read(&mut self, lines: u64) -> io::Result<(u64, Vec<LogLine>)> {
-        let (first, mut found, mut bytes) = (self.next, Vec::new(), 0);
-        let mut line = Vec::new();
-        while self.next <= lines && bytes < READ {
-            line.clear();
-            let read = self.lines.read_until(b'\n', &mut line)?;
-            if read == 0 {
-                break;
-            }
-            bytes += read as u64;
-            self.next += 1;
-            found.push(parse(line.strip_suffix(b"\n").unwrap_or(&line)).unwrap_or_else(unreadable));
+        let (mut found, mut bytes, mut line) = (Vec::new(), 0, Vec::new());
+        if self.lines.is_none() {
+            self.lines = Lines::open(&self.path)?;
         }
-        Ok((first, found))
+        let Some(source) = &mut self.lines else { return Ok((self.next, found)) };
+        while self.next <= lines && bytes < READ && source.whole_line(&mut line)? {
+            self.next += 1;
+            if self.next > self.from {
+                bytes += line.len() as u64;
+                found.push(parse(line.strip_suffix(b"\n").unwrap_or(&line)).unwrap_or_else(unreadable));
+            }
+        }
+        source.forget_ahead()?;
+        Ok((self.next - found.len() as u64, found))
     }
 }
 
-fn count(reader: &mut impl BufRead) -> io::Result<Head> {
+impl Lines {
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        match File::open(path) {
+            Ok(plain) => return Ok(Some(Self::Plain { file: BufReader::new(plain), at: 0 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        match File::open(sealed(path)) {
+            Ok(file) => Ok(Some(Self::Compressed(Box::new(BufReader::new(zstd_reader(file)?))))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a line with its end; false if there is no whole one.
+    fn whole_line(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
+        line.clear();
+        let whole = |line: &[u8]| line.ends_with(b"\n");
+        match self {
+            Self::Compressed(lines) => Ok(lines.read_until(b'\n', line).map(|_| whole(line))?),
+            Self::Plain { file, at } => {
+                let read = file.read_until(b'\n', line)?;
+                *at += if whole(line) { read as u64 } else { 0 };
+                Ok(whole(line))
+            }
+        }
+    }
+
+    /// What was read beyond the last whole line may be cut off or go on by the time of the next read.
+    fn forget_ahead(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain { file, at } => file.seek(SeekFrom::Start(*at)).map(|_| ()),
+            Self::Compressed(_) => Ok(()),
+        }
+    }
+}
+
+fn count(reader: &mut impl BufRead, longest: u64) -> io::Result<Head> {
     let (mut head, mut line) = (Head::default(), Vec::new());
     loop {
         line.clear();
         let read = reader.read_until(b'\n', &mut line)?;
         let Some(whole) = line.strip_suffix(b"\n") else { return Ok(head) };
+        head.full |= head.bytes >= longest;
         head.lines += 1;
         head.bytes += read as u64;
         head.last = parse(whole);
@@ -289,68 +377,4 @@ pub fn attempt_id(build: BuildId, attempt: Attempt) -> AttemptId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(text: &str) -> LogLine {
-        LogLine { time_ms: 5, stage: "packages".into(), text: text.into() }
-    }
-
-    fn id() -> AttemptId {
-        attempt_id(BuildId::FIRST, Attempt::FIRST)
-    }
-
-    fn all(log: &AttemptLog) -> Vec<String> {
-        let lines = log.head().borrow().lines;
-        log.reader(1).unwrap().read(lines).unwrap().1.into_iter().map(|line| line.text).collect()
-    }
-
-    #[test]
-    fn lines_sent_twice_or_with_a_gap_stand_once_and_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = Logs::open(dir.path()).unwrap().attempt(id()).unwrap();
-        assert_eq!(log.append(1, &[line("a"), line("b")]).unwrap(), 3);
-        assert_eq!(log.append(2, &[line("b"), line("c")]).unwrap(), 4);
-        assert_eq!(log.append(9, &[line("z")]).unwrap(), 4);
-        assert_eq!(log.append(1, &[line("a")]).unwrap(), 4);
-        assert_eq!(all(&log), ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn a_line_torn_by_a_kill_is_cut_off_and_taken_again() {
-        let dir = tempfile::tempdir().unwrap();
-        Logs::open(dir.path()).unwrap().attempt(id()).unwrap().append(1, &[line("a")]).unwrap();
-        let path = dir.path().join("1/1.log");
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"5 packages hal").unwrap();
-        let log = Logs::open(dir.path()).unwrap().attempt(id()).unwrap();
-        assert_eq!(log.append(2, &[line("half no more")]).unwrap(), 3);
-        assert_eq!(all(&log), ["a", "half no more"]);
-    }
-
-    #[test]
-    fn a_reader_starts_at_any_line_and_stops_where_it_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::open(dir.path()).unwrap();
-        let log = logs.attempt(id()).unwrap();
-        log.append(1, &["a", "b", "c", "d"].map(line)).unwrap();
-        let (first, lines) = log.reader(2).unwrap().read(3).unwrap();
-        assert_eq!((first, lines), (2, vec![line("b"), line("c")]));
-        assert_eq!(logs.tail(id(), 2), [line("c"), line("d")]);
-    }
-
-    #[tokio::test]
-    async fn a_compressed_log_reads_as_before_and_takes_no_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::open(dir.path()).unwrap();
-        logs.attempt(id()).unwrap().append(1, &["a", "b", "c"].map(line)).unwrap();
-        logs.end(id());
-        logs.compress(id()).await.unwrap();
-        assert!(!dir.path().join("1/1.log").exists());
-        let log = logs.attempt(id()).unwrap();
-        assert!(log.head().borrow().ended);
-        assert_eq!(log.append(4, &[line("d")]).unwrap(), 5);
-        assert_eq!(all(&log), ["a", "b", "c"]);
-        assert_eq!(logs.tail(id(), 1), [line("c")]);
-        assert!(!dir.path().join("1/1.log").exists());
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::logs::{AttemptLog, Head, LogLine, Logs};
+use crate::logs::{Head, LogLine, LogReader, Logs};
 use crate::scheduler::{BuildView, Scheduler};
 use crate::store::Store;
 
@@ -18,6 +18,8 @@ use crate::store::Store;
 const AHEAD: usize = 8;
 /// How often what a build is doing now is shown at most.
 const ACTIVITY: Duration = Duration::from_millis(250);
+/// How often a watcher looks whether a log has been begun, or has ended without its hearing of it.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often a follower looks for the next attempt of a build that is queued again.
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
@@ -64,27 +66,31 @@ async fn show_changes(views: &mut watch::Receiver<BuildView>, logs: &Logs, sende
             return;
         }
         let lease = view.build.state.lease().map(|(_, attempt)| AttemptId { build: view.build.id, attempt });
-        let mut doing = match lease {
-            Some(attempt) => logs.attempt(attempt).ok().map(|log| log.head()),
-            None => None,
-        };
+        let mut doing = lease.and_then(|attempt| logs.written(attempt)).map(|log| log.head());
         let line = doing.as_mut().and_then(|head| head.borrow_and_update().last.clone());
         if sender.send(Ok(shown(&view, line.as_ref()))).await.is_err() {
             return;
         }
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
-            () = next_line(doing.as_mut()) => {}
+            () = next_line(doing.as_mut(), logs, lease) => {}
             () = sender.closed() => return,
         }
     }
 }
 
-async fn next_line(head: Option<&mut watch::Receiver<Head>>) {
-    let Some(head) = head else { return std::future::pending().await };
+async fn next_line(head: Option<&mut watch::Receiver<Head>>, logs: &Logs, lease: Option<AttemptId>) {
+    let Some(attempt) = lease else { return std::future::pending().await };
+    let Some(head) = head else { return first_line(logs, attempt).await };
     tokio::time::sleep(ACTIVITY).await;
     if head.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+async fn first_line(logs: &Logs, attempt: AttemptId) {
+    while logs.written(attempt).is_none() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -95,20 +101,33 @@ pub fn follow_logs(
     scheduler: Scheduler,
     store: Store,
     logs: Arc<Logs>,
-) -> ReceiverStream<Result<v1::LogLines, Status>> {
+) -> Result<ReceiverStream<Result<v1::LogLines, Status>>, Status> {
+    let only = only(&build, request.attempt)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        let follower = Follower { build, request, scheduler, store, logs, sender: sender.clone() };
+        let follower = Follower { build, request, only, scheduler, store, logs, sender: sender.clone() };
         if let Err(status) = follower.run().await {
             let _ = sender.send(Err(status)).await;
         }
     });
-    ReceiverStream::new(receiver)
+    Ok(ReceiverStream::new(receiver))
+}
+
+/// The one attempt that is asked for, which the build must have. One that has none, such as of packimage alone, logs
+/// as its first.
+fn only(build: &Build, asked: u32) -> Result<Option<Attempt>, Status> {
+    let Some(attempt) = Attempt::new(asked) else { return Ok(None) };
+    let none_yet = build.attempts.is_empty() && attempt == Attempt::FIRST;
+    if none_yet || build.attempts.iter().any(|record| record.attempt == attempt) {
+        return Ok(Some(attempt));
+    }
+    Err(Status::not_found(format!("build {} has no attempt {attempt}; it has {}", build.id, build.attempts.len())))
 }
 
 struct Follower {
     build: Build,
     request: v1::LogsRequest,
+    only: Option<Attempt>,
     scheduler: Scheduler,
     store: Store,
     logs: Arc<Logs>,
@@ -117,14 +136,13 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) -> Result<(), Status> {
-        let only = Attempt::new(self.request.attempt);
         let mut from = self.request.from_line.max(1);
         let newest = self.build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
-        let mut attempt = only.unwrap_or(newest);
+        let mut attempt = self.only.unwrap_or(newest);
         loop {
             self.one(attempt, from).await?;
             from = 1;
-            if only.is_some() || !self.request.follow {
+            if self.only.is_some() || !self.request.follow {
                 return Ok(());
             }
             match self.next_attempt(attempt).await? {
@@ -137,39 +155,63 @@ impl Follower {
     /// Sends one attempt's lines to the end, or when following to its end.
     async fn one(&self, attempt: Attempt, from: u64) -> Result<(), Status> {
         let id = AttemptId { build: self.build.id, attempt };
-        let log = self.logs.attempt(id)?;
-        let mut head = log.head();
-        let unreadable = |error: std::io::Error| Status::internal(format!("the log can't be read: {error}"));
-        let mut reader = log.reader(from).map_err(unreadable)?;
+        let mut reader = self.logs.read(id, from);
+        let mut log = None;
         loop {
-            let Head { lines, ended, .. } = head.borrow_and_update().clone();
-            while reader.next <= lines {
-                let (first_line, found) = reader.read(lines).map_err(unreadable)?;
-                if found.is_empty() {
-                    break;
-                }
-                let lines = found.into_iter().map(on_wire).collect();
-                let message = v1::LogLines { attempt: attempt.get(), first_line, lines };
-                if self.sender.send(Ok(message)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if ended || !self.request.follow || self.is_over(attempt)? {
+            // Before the lines are counted: what is over now has all its lines there, those of a moment ago too.
+            let over = self.is_over(attempt)?;
+            log = log.or_else(|| self.logs.written(id));
+            let mut head = log.as_ref().map(|log| log.head());
+            let (lines, ended) = head.as_mut().map_or((u64::MAX, false), |head| {
+                let head = head.borrow_and_update();
+                (head.lines, head.ended)
+            });
+            reader = self.send(attempt, reader, lines).await?;
+            if ended || over || !self.request.follow || self.sender.is_closed() {
                 return Ok(());
             }
-            self.wait(&log, &mut head).await;
-            if self.sender.is_closed() {
-                return Ok(());
-            }
+            self.wait(head.as_mut()).await;
         }
     }
 
-    async fn wait(&self, _log: &AttemptLog, head: &mut watch::Receiver<Head>) {
+    /// Sends what there is up to line `lines`.
+    async fn send(&self, attempt: Attempt, mut reader: LogReader, lines: u64) -> Result<LogReader, Status> {
+        while reader.next <= lines {
+            let read = tokio::task::spawn_blocking(move || {
+                let read = reader.read(lines);
+                (reader, read)
+            });
+            let (back, read) =
+                read.await.map_err(|error| Status::internal(format!("the log can't be read: {error}")))?;
+            reader = back;
+            let (first_line, found) =
+                read.map_err(|error| Status::internal(format!("the log can't be read: {error}")))?;
+            if found.is_empty() {
+                break;
+            }
+            let lines = found.into_iter().map(on_wire).collect();
+            let message = v1::LogLines { attempt: attempt.get(), first_line, lines };
+            if self.sender.send(Ok(message)).await.is_err() {
+                break;
+            }
+        }
+        Ok(reader)
+    }
+
+    async fn wait(&self, head: Option<&mut watch::Receiver<Head>>) {
+        let changed = async {
+            match head {
+                // It never fails: the log is held.
+                Some(head) => drop(head.changed().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = head.changed() => {}
+            () = changed => {}
             () = self.sender.closed() => {}
-            // A log that was opened after its attempt ended never hears of the end.
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            // A log that was opened after its attempt ended never hears of the end, nor one that isn't open yet of
+            // its first line.
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 
@@ -201,3 +243,6 @@ fn on_wire(line: LogLine) -> v1::LogLine {
     let LogLine { time_ms, stage, text } = line;
     v1::LogLine { time_ms, stage, text }
 }
+
+#[cfg(test)]
+mod tests;

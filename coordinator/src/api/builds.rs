@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::auth::caller;
+use super::status::internal;
 use crate::audit::Audit;
 use crate::logs::Logs;
 use crate::scheduler::Scheduler;
@@ -53,12 +54,15 @@ impl v1::builds_server::Builds for Builds {
 
     async fn list(&self, request: Request<v1::ListBuildsRequest>) -> Result<Response<v1::ListBuildsResponse>, Status> {
         let v1::ListBuildsRequest { osimage, active, limit } = request.into_inner();
-        let limit = if limit == 0 { LIST } else { limit as usize };
-        let builds = if active { self.store.active_builds()? } else { self.store.newest_builds(LONGEST_LIST)? };
-        let mut builds: Vec<Build> =
-            builds.into_iter().filter(|build| osimage.is_empty() || build.osimage.as_str() == osimage).collect();
-        builds.sort_by_key(|build| std::cmp::Reverse(build.id));
-        builds.truncate(limit);
+        let limit = if limit == 0 { LIST } else { (limit as usize).min(LONGEST_LIST) };
+        let store = self.store.clone();
+        // Few that fit may lie far apart.
+        let builds = tokio::task::spawn_blocking(move || {
+            store.newest_builds(limit, |build| {
+                (osimage.is_empty() || build.osimage.as_str() == osimage) && !(active && build.state.is_final())
+            })
+        });
+        let builds = builds.await.map_err(|error| internal(&error))??;
         Ok(Response::new(v1::ListBuildsResponse { builds: builds.into_iter().map(Into::into).collect() }))
     }
 
@@ -79,7 +83,8 @@ impl v1::builds_server::Builds for Builds {
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let request = request.into_inner();
         let build = self.build(build_id(request.build)?)?;
-        Ok(Response::new(follow_logs(build, request, self.scheduler.clone(), self.store.clone(), self.logs.clone())))
+        let lines = follow_logs(build, request, self.scheduler.clone(), self.store.clone(), self.logs.clone())?;
+        Ok(Response::new(lines))
     }
 
     async fn cancel(&self, request: Request<v1::CancelBuildRequest>) -> Result<Response<v1::Build>, Status> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::agent::AgentFacts;
 use model::id::AttemptId;
 use model::name::AgentName;
+use model::stage::Stage;
 use proto::v1;
 use proto::violation::OfField;
 use proto::{CHUNK, SESSION_PROTOCOL};
@@ -137,9 +138,11 @@ impl Sessions {
         if self.scheduler.lease(agent, attempt).is_none() {
             return Ok(v1::LogAck { attempt: Some(attempt.into()), next_line: 0, refused: true });
         }
-        let log = self.logs.attempt(attempt)?;
         let lines: Vec<LogLine> = lines.into_iter().map(line).collect();
-        let written = tokio::task::spawn_blocking(move || log.append(first_line.max(1), &lines)).await;
+        let logs = self.logs.clone();
+        // The first use after a start counts the whole file.
+        let written = tokio::task::spawn_blocking(move || logs.attempt(attempt)?.append(first_line.max(1), &lines));
+        let written = written.await;
         let next_line = written.map_err(|error| internal(&error))??;
         Ok(v1::LogAck { attempt: Some(attempt.into()), next_line, refused: false })
     }
@@ -147,6 +150,8 @@ impl Sessions {
 
 fn line(wire: v1::LogLine) -> LogLine {
     let v1::LogLine { time_ms, stage, text } = wire;
+    // Whatever isn't a stage's word is not shown: text can't come in by the other door.
+    let stage = stage.parse::<Stage>().map_or_else(|_| "-".to_owned(), |stage| stage.to_string());
     // Agents escape what could drive a terminal; what an agent doesn't, is escaped here.
     let printable = |c: char| !c.is_control() || c == '\t';
     let text = if text.chars().all(printable) { text } else { text.escape_debug().to_string() };
@@ -159,4 +164,22 @@ fn agent<T>(request: &Request<T>) -> Result<AgentName, Status> {
 
 fn attempts(wire: Vec<v1::AttemptRef>) -> Result<Vec<AttemptId>, Status> {
     Ok(wire.into_iter().map(AttemptId::try_from).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_from_the_wire_has_a_known_stage_and_printable_text() {
+        let read = |stage: &str, text: &str| {
+            let LogLine { stage, text, .. } = line(v1::LogLine { time_ms: 7, stage: stage.into(), text: text.into() });
+            (stage, text)
+        };
+        assert_eq!(read("packages", "a\tb"), ("packages".to_owned(), "a\tb".to_owned()));
+        for stage in ["", "Packages", "\u{1b}[2J", "a b", "packimage"] {
+            assert_eq!(read(stage, "").0, "-", "{stage:?}");
+        }
+        assert_eq!(read("prepare", "\u{1b}[2J").1, "\\u{1b}[2J");
+    }
 }

@@ -29,10 +29,11 @@ impl Store {
         self.get(&key(id))
     }
 
-    /// The newest builds, newest first.
-    pub fn newest_builds(&self, limit: usize) -> Result<Vec<Build>, StoreError> {
-        let pairs = self.journal.scan_back(PREFIX, limit)?;
-        pairs.iter().map(|(key, value)| record::decode(key, value)).collect()
+    /// The newest builds that `fits` takes, newest first; no more are read than are needed to find `limit`. Blocking.
+    pub fn newest_builds(&self, limit: usize, fits: impl Fn(&Build) -> bool) -> Result<Vec<Build>, StoreError> {
+        let last = self.next_build_id()?.get() - 1;
+        let builds = (1..=last).rev().filter_map(BuildId::new).filter_map(|id| self.build(id).transpose());
+        builds.filter(|build| build.as_ref().map_or(true, &fits)).take(limit).collect()
     }
 
     /// Every build that has not ended, oldest first: what a start goes on with.
@@ -68,5 +69,55 @@ impl Store {
     /// Writes a build as it stands.
     pub async fn save_build(&self, build: &Build) -> Result<(), StoreError> {
         self.commit(Vec::new(), vec![put_build(build)?]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::arch::Arch;
+    use model::build::{BuildState, Needs, PackWish, Part};
+
+    use super::*;
+
+    fn build(id: BuildId, osimage: &str) -> Build {
+        Build {
+            id,
+            osimage: osimage.parse().unwrap(),
+            revision: 1,
+            arch: Arch::X86_64,
+            needs: Needs::default(),
+            rootimgdir: "/install/r".into(),
+            part: Part::Both,
+            pack: PackWish::default(),
+            submitted_by: "root".parse().unwrap(),
+            submitted_ms: 0,
+            ended_ms: 0,
+            priority: 0,
+            plan: None,
+            state: BuildState::Queued,
+            attempts: Vec::new(),
+            generation: None,
+            artefacts: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_that_fit_are_found_and_no_more_are_read_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _failed) = Store::open(&dir.path().join("db")).unwrap();
+        let id = |number| BuildId::new(number).unwrap();
+        assert!(store.newest_builds(5, |_| true).unwrap().is_empty());
+        let builds: Vec<Build> =
+            (1..=9).map(|number| build(id(number), if number % 3 == 0 { "a" } else { "b" })).collect();
+        store.add_builds(&builds, "").await.unwrap();
+        let looked = std::cell::Cell::new(0);
+        let of_a = |build: &Build| {
+            looked.set(looked.get() + 1);
+            build.osimage.as_str() == "a"
+        };
+        let found: Vec<u64> = store.newest_builds(2, of_a).unwrap().iter().map(|build| build.id.get()).collect();
+        assert_eq!((found, looked.get()), (vec![9, 6], 4));
+        assert_eq!(store.newest_builds(99, of_a).unwrap().len(), 3);
     }
 }
