@@ -48,10 +48,15 @@ impl v1::enrolment_server::Enrolment for Enrolment {
             other => internal(&other),
         })?;
         let agent = admitted(name, &certificate_pem)?;
-        self.store.redeem(&token, &record, &agent).await.map_err(|error| match error {
-            StoreError::Conflict { .. } => Status::permission_denied(USED),
-            other => other.into(),
-        })?;
+        if let Err(error) = self.store.redeem(&token, &record, &agent).await {
+            return Err(match error {
+                // Somebody was faster: with this token, or under this name.
+                StoreError::Conflict { .. } => {
+                    self.usable(&token, &agent.name).err().unwrap_or_else(|| joined_already(&agent.name))
+                }
+                other => other.into(),
+            });
+        }
         let who = Caller { name: UserName::try_from(agent.name.to_string()).of_field("agent")?, role: Role::Agent };
         self.audit.note(&who, "joined with a token of", record.made_by.as_str());
         tracing::info!(agent = %agent.name, "joined");
@@ -76,9 +81,17 @@ impl Enrolment {
         }
         match &record.agent {
             Some(only) if only != name => Err(refused(format!("the join token is for agent {only}, not for {name}"))),
+            // With it, whoever finds any token could take the place of every agent.
+            None if self.store.agent(name)?.is_some() => Err(joined_already(name)),
             _ => Ok(record),
         }
     }
+}
+
+fn joined_already(name: &AgentName) -> Status {
+    Status::already_exists(format!(
+        "agent {name} has joined already; `imgctl agents token --agent {name}` lets it join again"
+    ))
 }
 
 fn admitted(name: AgentName, certificate_pem: &str) -> Result<AgentRecord, Status> {

@@ -3,7 +3,7 @@
 use model::agent::AgentRecord;
 use model::name::AgentName;
 
-use super::{Op, Store, StoreError, put};
+use super::{Guard, Op, Store, StoreError, put};
 
 const PREFIX: &[u8] = b"agent/";
 
@@ -14,6 +14,11 @@ fn key(name: &AgentName) -> Vec<u8> {
 /// The write of an agent's record, to be joined with others in one commit.
 pub(super) fn put_agent(agent: &AgentRecord) -> Result<Op, StoreError> {
     put(key(&agent.name), agent)
+}
+
+/// That no agent of this name has joined.
+pub(super) fn absent(name: &AgentName) -> Guard {
+    Guard { key: key(name), expected: None }
 }
 
 impl Store {

@@ -5,7 +5,7 @@ use model::name::{AgentName, UserName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::agents::put_agent;
+use super::agents::{absent, put_agent};
 use super::{Guard, Store, StoreError, put, record};
 
 /// One token.
@@ -36,11 +36,60 @@ impl Store {
         self.commit(Vec::new(), vec![put(key(secret), token)?]).await
     }
 
-    /// Marks the token used and takes the agent in, in one commit: of two that use one token, one gets in.
+    /// Marks the token used and takes the agent in, in one commit: of two that use one token, one gets in. A token
+    /// that names no agent lets in new ones alone: who has it must not come in as somebody else.
     pub async fn redeem(&self, secret: &str, token: &TokenRecord, agent: &AgentRecord) -> Result<(), StoreError> {
         let key = key(secret);
-        let guard = Guard { key: key.clone(), expected: Some(record::encode(&key, token)?) };
+        let mut guards = vec![Guard { key: key.clone(), expected: Some(record::encode(&key, token)?) }];
+        if token.agent.as_ref() != Some(&agent.name) {
+            guards.push(absent(&agent.name));
+        }
         let used = TokenRecord { used_by: Some(agent.name.clone()), ..token.clone() };
-        self.commit(vec![guard], vec![put(key, &used)?, put_agent(agent)?]).await
+        self.commit(guards, vec![put(key, &used)?, put_agent(agent)?]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(agent: Option<&str>) -> TokenRecord {
+        let agent = agent.map(|name| name.parse().unwrap());
+        TokenRecord { agent, expires_ms: i64::MAX, made_by: "root".parse().unwrap(), used_by: None }
+    }
+
+    fn agent(certificate: &str) -> AgentRecord {
+        AgentRecord {
+            name: "n1".parse().unwrap(),
+            joined_ms: 1,
+            certificate_sha256: certificate.into(),
+            certificate_expires_ms: 2,
+            facts: None,
+            last_seen_ms: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_token_of_its_name_lets_an_agent_join_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _failed) = Store::open(&dir.path().join("db")).unwrap();
+        for (secret, of, certificate, joins) in [
+            ("a", None, "first", true),
+            ("a", None, "again", false),
+            ("b", None, "stranger", false),
+            ("c", Some("n2"), "stranger", false),
+            ("d", Some("n1"), "itself", true),
+        ] {
+            let token = token(of);
+            if store.token(secret).unwrap().is_none() {
+                store.add_token(secret, &token).await.unwrap();
+            }
+            let joined = store.redeem(secret, &token, &agent(certificate)).await;
+            assert_eq!(joined.is_ok(), joins, "{secret}: {joined:?}");
+            let now = store.agent(&agent("").name).unwrap().unwrap().certificate_sha256;
+            assert_eq!(now == certificate, joins, "{secret}");
+            // A token that let nobody in can be used yet.
+            assert_eq!(store.token(secret).unwrap().unwrap().used_by.is_some(), joins || secret == "a", "{secret}");
+        }
     }
 }
