@@ -1,7 +1,8 @@
 //! Build plans: files named by their digest, since they are too large for the store.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use model::plan::BuildPlan;
@@ -17,6 +18,7 @@ impl Plans {
     /// Opens the folder, making it if there is none.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -46,4 +48,17 @@ pub fn to_json(plan: &BuildPlan) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(plan)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_private_whatever_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        Plans::open(dir.path()).unwrap();
+        assert_eq!(dir.path().metadata().unwrap().permissions().mode() & 0o7777, 0o700);
+    }
 }

@@ -1,6 +1,8 @@
 //! The daemon: builds its parts, starts its tasks, ends when one of them ends.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +66,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
     let config = Arc::new(config);
     let _lock = lock(&config)?;
     let at = |path: PathBuf| move |source| ServeError::State { path, source };
+    keep_private(&config.state_dir).map_err(at(config.state_dir.clone()))?;
     staging::prepare(&config.install_dir).map_err(at(config.install_dir.clone()))?;
     let authority = Arc::new(Authority::load(&config.pki_dir())?);
     let identity = Identity::load(&config.pki_dir().join(SERVER_DIR))?;
@@ -71,6 +74,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
     let logs = Arc::new(Logs::open(&config.logs_dir()).map_err(at(config.logs_dir()))?);
     let plans = Plans::open(&config.plans_dir()).map_err(at(config.plans_dir()))?;
     let audit = Arc::new(Audit::open(&config.audit_log()).map_err(at(config.audit_log()))?);
+    sweep_staging(&config, &store).await?;
     let parts = Parts { config: config.clone(), store: store.clone(), logs: logs.clone(), plans: plans.clone() };
     let (desk, scheduler) = Desk::new(parts)?;
     let catalogue = Catalogue::new(store.clone(), Site { install_dir: config.install_dir.clone() });
@@ -117,6 +121,21 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
     ended
 }
 
+/// Keys, plans and logs are nobody else's.
+fn keep_private(state_dir: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(state_dir, std::fs::Permissions::from_mode(0o700))
+}
+
+/// What attempts left that ended while no coordinator ran. Before the desk gives out new ones.
+async fn sweep_staging(config: &Config, store: &Store) -> Result<(), ServeError> {
+    let attempts = store.active_builds()?.into_iter().flat_map(|build| build.attempts);
+    let known: BTreeSet<PathBuf> = attempts.map(|record| record.staging).collect();
+    let install_dir = config.install_dir.clone();
+    let swept = tokio::task::spawn_blocking(move || staging::sweep(&install_dir, &known)).await;
+    let swept = swept.map_err(std::io::Error::other).and_then(|swept| swept);
+    swept.map_err(|source| ServeError::State { path: config.install_dir.clone(), source })
+}
+
 /// One coordinator per state folder: two on one store would ruin it.
 fn lock(config: &Config) -> Result<std::fs::File, ServeError> {
     let path = config.state_dir.join("lock");
@@ -126,5 +145,18 @@ fn lock(config: &Config) -> Result<std::fs::File, ServeError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(ServeError::Running(config.state_dir.clone())),
         Err(error) => Err(at(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_folder_is_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        keep_private(dir.path()).unwrap();
+        assert_eq!(dir.path().metadata().unwrap().permissions().mode() & 0o7777, 0o700);
     }
 }

@@ -3,6 +3,7 @@
 //! One folder per attempt, with a name that can't be guessed: under root_squash an agent's root is nobody, so
 //! the folder must be writable by all, and only who was told its name can find it (DESIGN.md, Decisions).
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -35,6 +36,19 @@ pub fn create(install_dir: &Path) -> io::Result<PathBuf> {
     Ok(relative)
 }
 
+/// Removes the folders that a coordinator left behind which was ended before it could: all but those that `known`
+/// names, relative to the install root. Blocking.
+pub fn sweep(install_dir: &Path, known: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(install_dir.join(STAGING))? {
+        let relative = Path::new(STAGING).join(entry?.file_name());
+        if !known.contains(&relative) {
+            tracing::info!(folder = %relative.display(), "a staging folder that no build uses goes");
+            remove(install_dir, &relative);
+        }
+    }
+    Ok(())
+}
+
 /// Where an attempt's archive stands in its folder.
 pub fn archive(install_dir: &Path, staging: &Path, attempt: AttemptId) -> PathBuf {
     install_dir.join(staging).join(format!("{attempt}.tar.zst"))
@@ -48,5 +62,22 @@ pub fn remove(install_dir: &Path, staging: &Path) {
     }
     if let Err(error) = rootfs::remove::remove_tree(&folder) {
         tracing::warn!(folder = %folder.display(), %error, "a staging folder can't be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_no_build_names_go_at_a_start() {
+        let install = tempfile::tempdir().unwrap();
+        let (kept, left) = (create(install.path()).unwrap(), create(install.path()).unwrap());
+        for folder in [&kept, &left] {
+            fs::write(install.path().join(folder).join("1.1.tar.zst"), "x").unwrap();
+        }
+        sweep(install.path(), &BTreeSet::from([kept.clone()])).unwrap();
+        assert!(install.path().join(&kept).join("1.1.tar.zst").exists());
+        assert!(!install.path().join(&left).exists());
     }
 }
