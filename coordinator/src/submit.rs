@@ -22,6 +22,9 @@ use crate::plans::Plans;
 use crate::scheduler::{NewBuild, Refused, Scheduler};
 use crate::store::{Store, StoreError};
 
+/// Edits that are listed of one tree at most; of a changed owner of everything there would be a million.
+const EDITS: usize = 200;
+
 /// What a user asks for.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -298,7 +301,7 @@ fn check_pack(wish: &PackWish) -> Vec<Problem> {
     problem.into_iter().map(|error| Problem::new(error.to_string())).collect()
 }
 
-/// The local edits of a generation's tree: path and change of each. Blocking: it stats the whole tree.
+/// The local edits of a generation's tree, no more than can be read: path and change of each. Blocking: it stats the whole tree.
 pub fn edits_of(
     rootimgdir: &Path,
     install_dir: &Path,
@@ -306,7 +309,17 @@ pub fn edits_of(
 ) -> Result<Vec<(String, String)>, EditsError> {
     let dir = RootimgDir::open(rootimgdir, install_dir)?;
     let edits = local_edits(&dir, number.into())?.unwrap_or_default();
-    Ok(edits.into_iter().map(|edit| (edit.path.to_string(), edit.change())).collect())
+    Ok(listed(edits.into_iter().map(|edit| (edit.path.to_string(), edit.change()))))
+}
+
+/// The first edits, and a last entry that counts the rest.
+fn listed(mut edits: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut listed: Vec<_> = edits.by_ref().take(EDITS).collect();
+    let rest = edits.count();
+    if rest > 0 {
+        listed.push(("…".to_owned(), format!("and {rest} more")));
+    }
+    listed
 }
 
 fn unbuilt(store: &Store, osimage: &Osimage, found: &Resolved) -> Option<Problem> {
@@ -316,4 +329,18 @@ fn unbuilt(store: &Store, osimage: &Osimage, found: &Resolved) -> Option<Problem
     let text =
         format!("{}/rootimg does not exist, run genimage first: `imgctl genimage {}`", dir.display(), osimage.name);
     (built == none).then(|| Problem::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_with_many_edits_lists_some_and_counts_the_rest() {
+        let edits = |count: usize| listed((0..count).map(|number| (format!("/{number}"), "new".to_owned())));
+        assert_eq!(edits(0), []);
+        assert_eq!((edits(EDITS).len(), edits(EDITS)[EDITS - 1].0.as_str()), (200, "/199"));
+        let many = edits(EDITS + 5);
+        assert_eq!((many.len(), &many[EDITS]), (201, &("…".to_owned(), "and 5 more".to_owned())));
+    }
 }

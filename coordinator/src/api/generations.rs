@@ -1,8 +1,8 @@
 //! The service behind `imgctl generations`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use model::generation::{GenerationRecord, GenerationState};
+use model::generation::GenerationRecord;
 use model::id::Generation;
 use model::name::ImageName;
 use proto::v1;
@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::internal;
 use crate::catalogue::Catalogue;
+use crate::generation::{Number, RootimgDir};
 use crate::store::Store;
 use crate::submit::edits_of;
 
@@ -33,7 +34,7 @@ impl v1::generations_server::Generations for Generations {
     ) -> Result<Response<v1::ListGenerationsResponse>, Status> {
         let name: ImageName = request.into_inner().osimage.parse().of_field("osimage")?;
         let records = self.records(&name)?;
-        let live = live(&records);
+        let live = self.live(&records).await?;
         let generations = records.into_iter().rev().map(|record| on_wire(record, live)).collect();
         Ok(Response::new(v1::ListGenerationsResponse { generations }))
     }
@@ -42,8 +43,9 @@ impl v1::generations_server::Generations for Generations {
         let v1::GetGenerationRequest { osimage, number } = request.into_inner();
         let name: ImageName = osimage.parse().of_field("osimage")?;
         let records = self.records(&name)?;
-        let live = live(&records);
-        let wanted = Generation::new(number).or(live);
+        let live = self.live(&records).await?;
+        let newest = records.last().map(|record| record.number);
+        let wanted = Generation::new(number).or(live).or(newest);
         let record = records.into_iter().find(|record| Some(record.number) == wanted);
         let missing = || match wanted {
             Some(number) => Status::not_found(format!("`{name}` has no generation {number}")),
@@ -67,12 +69,25 @@ impl Generations {
         let dir = dir.ok_or_else(|| Status::failed_precondition(format!("`{name}` has no rootimgdir yet")))?;
         Ok(self.store.generations(&dir)?)
     }
+
+    async fn live(&self, records: &[GenerationRecord]) -> Result<Option<Generation>, Status> {
+        let Some(dir) = records.last().map(|record| record.rootimgdir.clone()) else { return Ok(None) };
+        let install_dir = self.install_dir.clone();
+        let live = tokio::task::spawn_blocking(move || live(&dir, &install_dir)).await;
+        live.map_err(|error| internal(&error))
+    }
 }
 
-/// The newest packed generation, or the newest built one while none is packed (DESIGN.md, Decisions).
-fn live(records: &[GenerationRecord]) -> Option<Generation> {
-    let packed = records.iter().rev().find(|record| record.state == GenerationState::Packed);
-    packed.or(records.last()).map(|record| record.number)
+/// What nodes get, as the link says and not as the records would have it: an admin may have switched it by hand.
+/// Blocking.
+fn live(rootimgdir: &Path, install_dir: &Path) -> Option<Generation> {
+    if !rootimgdir.exists() {
+        // Looking must not make it.
+        return None;
+    }
+    let live = RootimgDir::open(rootimgdir, install_dir).and_then(|dir| dir.live());
+    let live = live.inspect_err(|error| tracing::warn!(%error, "which generation is live can't be told"));
+    live.ok().flatten().and_then(Number::ours)
 }
 
 fn on_wire(record: GenerationRecord, live: Option<Generation>) -> v1::Generation {
@@ -80,4 +95,27 @@ fn on_wire(record: GenerationRecord, live: Option<Generation>) -> v1::Generation
     let mut wire: v1::Generation = record.into();
     wire.live = is_live;
     wire
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn live_is_what_the_link_says() {
+        let install = tempfile::tempdir().unwrap();
+        let dir = install.path().join("r");
+        assert_eq!(live(&dir, install.path()), None);
+        assert!(!dir.exists());
+        fs::create_dir_all(dir.join(".generations/7")).unwrap();
+        assert_eq!(live(&dir, install.path()), None);
+        for (target, expected) in [(".generations/7", Generation::new(7)), (".generations/0", None), ("/tmp", None)] {
+            symlink(target, dir.join("current")).unwrap();
+            assert_eq!(live(&dir, install.path()), expected, "{target}");
+            fs::remove_file(dir.join("current")).unwrap();
+        }
+    }
 }
