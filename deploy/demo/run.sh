@@ -45,6 +45,8 @@ say "coordinator and agent, in $state"
 mkdir -p "$state"
 imgctl-coordinator init --config "$state/coordinator.toml" --state-dir "$state/coordinator" \
     --install-dir "$state/install" --listen 127.0.0.1:0 --admin-dir "$state/admin" >/dev/null
+# Else the port of the last demonstration would be read from it.
+: >"$state/coordinator.out"
 # In a session of its own, so that Ctrl-C reaches this script and the build that is watched, and not the daemons.
 setsid imgctl-coordinator run --config "$state/coordinator.toml" >"$state/coordinator.out" 2>>"$state/coordinator.log" &
 pids+=($!)
