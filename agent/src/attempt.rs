@@ -10,33 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::id::AttemptId;
-use proto::v1;
-use proto::v1::sessions_client::SessionsClient;
-use rootfs::digest::Hasher;
-use tokio::io::AsyncReadExt;
+use model::stage::Stage;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::failure::chain;
 use crate::config::{Config, Install};
 use crate::driver::Message;
-use crate::event::{Published, What, reference};
+use crate::event::{Published, What};
 use crate::inspect::{Facts, install};
 use crate::link::Link;
-use crate::log_push::LogPush;
+use crate::log_push::{LogPush, Pushing};
 use crate::spool::{self, LogWriter};
+use crate::transfer::{self, TransferError};
 use crate::worker::handle::{HandleError, Worker};
 use crate::worker::order::Order;
-use crate::worker::report::{Blame, Line, Product, Report, now_ms};
+use crate::worker::report::{Blame, Failure, Line, Product, Report, now_ms};
 
-/// Chunks of an upload on their way.
-const CHUNKS_IN_FLIGHT: usize = 8;
-/// After a call that broke; the session has its own, growing pause.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long the last event waits, connected, for the rest of the log to be with the coordinator.
-const LOG_GRACE: Duration = Duration::from_secs(10);
+/// How long the end of its log may hold up an agent that stops; the service manager has little more patience.
+const PARTING: Duration = Duration::from_secs(2);
 /// How often something that still dies is asked again to let its folder go.
 const CLEAR_TRIES: u32 = 20;
 
@@ -50,12 +42,8 @@ enum AttemptError {
         #[source]
         source: io::Error,
     },
-    #[error("the coordinator refused {what}: {}", status.message())]
-    Refused { what: &'static str, status: tonic::Status },
-    #[error("what the coordinator sent as the plan does not have the digest that it named")]
-    WrongPlan,
-    #[error("the coordinator took in another archive than was sent")]
-    WrongUpload,
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     #[error(transparent)]
     Worker(#[from] HandleError),
     #[error(transparent)]
@@ -122,33 +110,35 @@ impl Attempt {
             Err(error) => return Some(What::Lost { reason: format!("cannot write to the spool: {error}") }),
         };
         let push = LogPush { attempt: self.id, path: spool::log(&folder), extent, link: self.link.clone() };
-        let forget = self.forget.clone();
-        let pushing = tokio::spawn(async move { forget.run_until_cancelled(push.run()).await });
+        let pushing = push.start(self.forget.clone());
         let mut worker = Running(None);
         let outcome = self.cancel.run_until_cancelled(self.build(&mut log, &mut worker)).await;
         // Nothing of it may be left when its folder is cleared.
         if let Err(error) = worker.end().await {
             tracing::warn!(attempt = %self.id, "{}", chain(&error));
         }
-        let outcome = outcome?.unwrap_or_else(|error| What::Lost { reason: chain(&error) });
         let lines = log.close();
-        self.cancel.run_until_cancelled(self.log_arrives(pushing)).await?;
+        self.log_arrives(pushing).await;
+        let outcome = outcome?.unwrap_or_else(|error| What::Lost { reason: chain(&error) });
         Some(match outcome {
             What::Published(published) => What::Published(Published { log_lines: lines, ..published }),
             other => other,
         })
     }
 
-    /// The coordinator closes a log with the attempt's last event, so the log's last lines go first.
-    async fn log_arrives(&self, pushing: tokio::task::JoinHandle<Option<()>>) {
-        let mut link = self.link.clone();
-        let patience = async {
-            link.channel().await;
-            tokio::time::sleep(LOG_GRACE).await;
+    /// The last event, whoever tells it, waits for the log. An attempt that is dropped has none that anybody waits
+    /// for; one that is ended by the agent itself has its last lines on their way.
+    async fn log_arrives(&self, pushing: Pushing) {
+        let parting = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(PARTING).await;
         };
-        tokio::select! {
-            _ = pushing => {}
-            () = patience => tracing::warn!(attempt = %self.id, "the last event goes before the end of the log"),
+        let arrived = tokio::select! {
+            arrived = pushing.arrived() => arrived,
+            () = parting => false,
+        };
+        if !arrived {
+            tracing::warn!(attempt = %self.id, "the last event goes before the end of the log");
         }
     }
 
@@ -195,7 +185,7 @@ impl Attempt {
     /// Fetches the plan and makes the attempt's folders.
     async fn order(&self) -> Result<Order, AttemptError> {
         let plan = self.spool().join("plan.json");
-        let bytes = self.plan().await?;
+        let bytes = transfer::plan(self.link.clone(), self.id, &self.plan_digest).await?;
         let error = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| AttemptError::File { doing, path, source }
@@ -225,28 +215,15 @@ impl Attempt {
         }
     }
 
-    async fn plan(&self) -> Result<Vec<u8>, AttemptError> {
-        let mut link = self.link.clone();
-        loop {
-            let channel = link.channel().await;
-            match fetch(channel, self.id).await {
-                Ok(bytes) => {
-                    let mut hasher = Hasher::new();
-                    hasher.update(&bytes);
-                    let digest = hasher.finish();
-                    let named = self.plan_digest.trim_start_matches("sha256:");
-                    return if digest.to_hex() == named { Ok(bytes) } else { Err(AttemptError::WrongPlan) };
-                }
-                Err(status) if passing(&status) => tokio::time::sleep(PAUSE).await,
-                Err(status) => return Err(AttemptError::Refused { what: "the plan", status }),
-            }
-        }
-    }
-
     async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
         if order.archive.starts_with(self.spool()) {
-            match self.upload(&product, log).await {
-                Err(AttemptError::Refused { status, .. }) if status.code() == tonic::Code::ResourceExhausted => {
+            let text = format!("uploading {}", crate::sys::probe::human(product.bytes));
+            let begins = || {
+                // The log is a convenience here; the upload is what counts.
+                let _ = log.append(&Line { time_ms: now_ms(), stage: Stage::Publish, text: text.clone() });
+            };
+            match transfer::archive(self.link.clone(), self.id, &product, begins).await {
+                Err(TransferError::Refused { status, .. }) if status.code() == tonic::Code::ResourceExhausted => {
                     return Ok(What::Failed(no_room(&status)));
                 }
                 uploaded => uploaded?,
@@ -254,27 +231,6 @@ impl Attempt {
         }
         let Product { digest, bytes, kernel_version, packages, .. } = product;
         Ok(What::Published(Published { digest: digest.to_string(), bytes, kernel_version, packages, log_lines: 0 }))
-    }
-
-    async fn upload(&self, product: &Product, log: &mut LogWriter) -> Result<(), AttemptError> {
-        let mut link = self.link.clone();
-        loop {
-            let channel = link.channel().await;
-            let text = format!("uploading {}", crate::sys::probe::human(product.bytes));
-            // The log is a convenience here; the upload is what counts.
-            let _ = log.append(&Line { time_ms: now_ms(), stage: model::stage::Stage::Publish, text });
-            match upload(channel, self.id, &product.archive).await {
-                Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => {
-                    return Ok(());
-                }
-                Ok(_) => return Err(AttemptError::WrongUpload),
-                Err(status) if passing(&status) => {
-                    tracing::info!(attempt = %self.id, error = status.message(), "the upload starts again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(status) => return Err(AttemptError::Refused { what: "the archive", status }),
-            }
-        }
     }
 }
 
@@ -299,9 +255,9 @@ impl Running {
 }
 
 /// A management node without room has none for the next attempt either.
-fn no_room(status: &tonic::Status) -> crate::worker::report::Failure {
-    crate::worker::report::Failure {
-        stage: model::stage::Stage::Publish,
+fn no_room(status: &tonic::Status) -> Failure {
+    Failure {
+        stage: Stage::Publish,
         cause: status.message().to_owned(),
         hint: "make room below the install root of the management node, then `imgctl builds retry`".to_owned(),
         last_lines: Vec::new(),
@@ -309,58 +265,9 @@ fn no_room(status: &tonic::Status) -> crate::worker::report::Failure {
     }
 }
 
-fn reason(failure: &crate::worker::report::Failure) -> String {
+fn reason(failure: &Failure) -> String {
     let hint = if failure.hint.is_empty() { String::new() } else { format!(" (hint: {})", failure.hint) };
     format!("{}: {}{hint}", failure.stage, failure.cause)
-}
-
-/// Whether a call that failed may end well when it is made again.
-fn passing(status: &tonic::Status) -> bool {
-    use tonic::Code;
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted | Code::Internal
-    )
-}
-
-async fn fetch(channel: tonic::transport::Channel, attempt: AttemptId) -> Result<Vec<u8>, tonic::Status> {
-    let mut chunks = SessionsClient::new(channel).fetch_plan(reference(attempt)).await?.into_inner();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk?.data);
-    }
-    Ok(bytes)
-}
-
-async fn upload(
-    channel: tonic::transport::Channel,
-    attempt: AttemptId,
-    path: &Path,
-) -> Result<v1::UploadResponse, tonic::Status> {
-    let file =
-        tokio::fs::File::open(path).await.map_err(|error| tonic::Status::failed_precondition(error.to_string()))?;
-    let (sender, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let reading = tokio::spawn(read_chunks(file, attempt, sender));
-    let answer = SessionsClient::new(channel).upload(ReceiverStream::new(outgoing)).await;
-    reading.abort();
-    answer.map(tonic::Response::into_inner)
-}
-
-/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest.
-async fn read_chunks(mut file: tokio::fs::File, attempt: AttemptId, sender: mpsc::Sender<v1::UploadMessage>) {
-    use v1::upload_message::Message;
-    let header = Message::Header(v1::UploadHeader { attempt: Some(reference(attempt)) });
-    let mut next = Some(header);
-    while let Some(message) = next {
-        if sender.send(v1::UploadMessage { message: Some(message) }).await.is_err() {
-            return;
-        }
-        let mut chunk = Vec::with_capacity(proto::CHUNK);
-        next = match (&mut file).take(proto::CHUNK as u64).read_to_end(&mut chunk).await {
-            Ok(1..) => Some(Message::Data(chunk.into())),
-            Ok(0) | Err(_) => None,
-        };
-    }
 }
 
 /// Removes a folder of an attempt. What was just killed may hold on to it for a moment.

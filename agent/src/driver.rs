@@ -1,7 +1,8 @@
 //! The owner of every attempt in hand: hears the session and the attempts' tasks, and alone decides what follows.
 //!
 //! An attempt is in hand from its assignment until the coordinator has its last event. Each event is in the
-//! journal before it is sent, and sent again after a break until it is acknowledged.
+//! journal before it is sent, and sent again after a break until it is acknowledged. Where the journal can't be
+//! written, the attempt ends, lost, and is reported from memory; the agent lives on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use crate::attempt::{Attempt, clear};
 use crate::build::failure::chain;
 use crate::config::Config;
 use crate::event::{self, Event, What, reference};
+use crate::hands::{Admission, Hand, Hands, Leaving};
 use crate::inspect::Facts;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
 use crate::log_push::LogPush;
 use crate::spool;
+use crate::worker::report::now_ms;
 
 /// Messages waiting for the driver; every sender waits its turn.
 const INBOX: usize = 256;
@@ -32,6 +35,9 @@ const STOPPING: Duration = Duration::from_secs(8);
 
 /// How long the coordinator may take to hear of it.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the coordinator hears then.
+const STOPPED: &str = "the agent was stopped";
 
 /// What the driver hears.
 #[derive(Debug)]
@@ -53,28 +59,8 @@ pub enum Message {
     Happened(AttemptId, What),
     /// An attempt's task is at its end, and its scratch folder is gone.
     Ended(AttemptId),
-}
-
-/// An attempt in hand.
-#[derive(Debug)]
-struct Hand {
-    entry: Entry,
-    /// Its task has not ended.
-    running: bool,
-    cancel: CancellationToken,
-    forget: CancellationToken,
-    leaving: Option<Leaving>,
-}
-
-/// Why an attempt is being ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leaving {
-    /// The coordinator asked, and hears when it is done.
-    Dropped,
-    /// The coordinator knows nothing of it.
-    Unknown,
-    /// The agent is stopping.
-    Stopped,
+    /// The log that an earlier run of the agent left of an attempt is with the coordinator, or never will be.
+    LogArrived(AttemptId),
 }
 
 /// See the module.
@@ -85,7 +71,7 @@ pub struct Driver {
     journal: Journal,
     /// New each time the agent starts.
     instance: String,
-    hands: BTreeMap<AttemptId, Hand>,
+    hands: Hands,
     /// What an earlier run left behind.
     lost: Vec<AttemptId>,
     out: Option<mpsc::Sender<v1::AgentMessage>>,
@@ -106,7 +92,11 @@ impl Driver {
     ) -> Result<(Self, mpsc::Sender<Message>), JournalError> {
         let (over, lost): (Vec<_>, Vec<_>) = journal.load()?.into_iter().partition(Entry::is_over);
         let (tell, inbox) = mpsc::channel(INBOX);
-        let hands = over.into_iter().map(|entry| (entry.attempt, Hand::at_rest(entry))).collect();
+        let leftover = |entry: Entry| {
+            let log = spool::log(&spool::folder(&config.spool(), entry.attempt));
+            Hand { log_behind: spool::extent_of(&log).lines > 0, ..Hand::at_rest(entry) }
+        };
+        let hands = Hands::new(config.slots, over.into_iter().map(leftover).collect());
         let lost = lost.into_iter().map(|entry| entry.attempt).collect();
         let (out, tasks) = (None, JoinSet::new());
         let driver =
@@ -116,16 +106,16 @@ impl Driver {
 
     /// Which attempts' spool must stay: their last event is still to be sent.
     pub fn kept(&self) -> Vec<AttemptId> {
-        self.hands.keys().copied().collect()
+        self.hands.named()
     }
 
     /// Works until `shutdown`, then ends every attempt and tells the coordinator.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), JournalError> {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         self.push_leftover_logs();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return self.stop().await,
-                Some(message) = self.inbox.recv() => self.hear(message).await?,
+                Some(message) = self.inbox.recv() => self.hear(message).await,
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "the task of an attempt failed");
@@ -135,21 +125,18 @@ impl Driver {
         }
     }
 
-    async fn hear(&mut self, message: Message) -> Result<(), JournalError> {
+    async fn hear(&mut self, message: Message) {
         match message {
             Message::Hello(answer) => {
                 // The session may have given up.
                 let _ = answer.send(self.hello());
-                Ok(())
             }
             Message::Welcome { welcome, out } => self.welcome(welcome, out).await,
             Message::Said(said) => self.said(said).await,
-            Message::Closed => {
-                self.out = None;
-                Ok(())
-            }
+            Message::Closed => self.out = None,
             Message::Happened(attempt, what) => self.happened(attempt, what).await,
             Message::Ended(attempt) => self.ended(attempt).await,
+            Message::LogArrived(attempt) => self.log_arrived(attempt),
         }
     }
 
@@ -158,68 +145,69 @@ impl Driver {
             protocol: proto::SESSION_PROTOCOL,
             facts: Some(self.facts.to_wire(&self.config)),
             instance: self.instance.clone(),
-            running: self.hands.keys().copied().map(reference).collect(),
+            running: self.hands.named().into_iter().map(reference).collect(),
             lost: self.lost.iter().copied().map(reference).collect(),
         }
     }
 
-    async fn welcome(&mut self, welcome: v1::Welcome, out: mpsc::Sender<v1::AgentMessage>) -> Result<(), JournalError> {
+    async fn welcome(&mut self, welcome: v1::Welcome, out: mpsc::Sender<v1::AgentMessage>) {
         for attempt in std::mem::take(&mut self.lost) {
-            self.forget(attempt).await?;
+            self.forget(attempt).await;
         }
         let resumed: BTreeMap<AttemptId, u64> =
             welcome.resume.into_iter().filter_map(|ack| Some((event::attempt(ack.attempt)?, ack.number))).collect();
-        for attempt in self.hands.keys().copied().collect::<Vec<_>>() {
+        self.out = Some(out);
+        for attempt in self.hands.named() {
             match resumed.get(&attempt) {
-                Some(number) => self.acknowledged(attempt, *number).await?,
-                None => self.leave(attempt, Leaving::Unknown).await?,
+                Some(number) => self.acknowledged(attempt, *number).await,
+                None => self.leave(attempt, Leaving::Unknown).await,
             }
         }
-        self.out = Some(out);
-        for hand in self.hands.values() {
-            hand.entry.unacknowledged.iter().for_each(|event| self.send(hand.entry.attempt, event));
-        }
-        Ok(())
+        self.hands.iter().for_each(|hand| self.send_all(hand));
     }
 
-    async fn said(&mut self, said: FromCoordinator) -> Result<(), JournalError> {
+    async fn said(&mut self, said: FromCoordinator) {
         match said {
             FromCoordinator::Welcome(_) => tracing::warn!("the coordinator said welcome twice"),
-            FromCoordinator::Assign(assign) => self.assign(assign).await?,
+            FromCoordinator::Assign(assign) => self.assign(assign).await,
             FromCoordinator::Ack(ack) => {
                 if let Some(attempt) = event::attempt(ack.attempt) {
-                    self.acknowledged(attempt, ack.number).await?;
+                    self.acknowledged(attempt, ack.number).await;
                 }
             }
             FromCoordinator::Drop(drop) => {
                 if let Some(attempt) = event::attempt(drop.attempt) {
                     tracing::info!(%attempt, reason = drop.reason, "attempt dropped");
-                    self.leave(attempt, Leaving::Dropped).await?;
+                    self.leave(attempt, Leaving::Dropped).await;
                 }
             }
         }
-        Ok(())
     }
 
-    async fn assign(&mut self, assign: v1::Assign) -> Result<(), JournalError> {
-        let Some(id) = event::attempt(assign.attempt) else { return Ok(()) };
-        // Said twice; an attempt is never run twice.
-        if self.hands.contains_key(&id) {
-            return Ok(());
+    async fn assign(&mut self, assign: v1::Assign) {
+        let Some(id) = event::attempt(assign.attempt) else { return };
+        match self.hands.admit(id) {
+            Admission::Known => {}
+            Admission::Start => self.start(id, assign).await,
+            Admission::Wait => {
+                tracing::info!(attempt = %id, osimage = assign.osimage, "attempt waits for a slot");
+                self.hands.wait(id, assign);
+            }
+            Admission::Refuse => {
+                let reason = format!("all {} slots of the agent are taken", self.config.slots);
+                self.refuse(id, assign.osimage, reason).await;
+            }
         }
-        let busy = self.hands.values().filter(|hand| hand.running).count();
+    }
+
+    async fn start(&mut self, id: AttemptId, assign: v1::Assign) {
         let mut hand = Hand::at_rest(Entry::new(id, assign.osimage.clone()));
-        hand.running = busy < usize::from(self.config.slots);
-        let (running, cancel, forget) = (hand.running, hand.cancel.clone(), hand.forget.clone());
         // On disk before anything of it is done.
-        self.write(&hand.entry).await?;
-        self.hands.insert(id, hand);
-        if !running {
-            return self
-                .happened(id, What::Lost { reason: format!("all {} slots of the agent are taken", self.config.slots) })
-                .await;
+        if let Err(error) = self.write(&hand.entry).await {
+            return self.refuse(id, assign.osimage, chain(&error)).await;
         }
         tracing::info!(attempt = %id, osimage = assign.osimage, "attempt assigned");
+        hand.running = true;
         let attempt = Attempt {
             id,
             plan_digest: assign.plan_digest,
@@ -228,23 +216,50 @@ impl Driver {
             facts: self.facts.clone(),
             link: self.link.clone(),
             tell: self.tell.clone(),
-            cancel,
-            forget,
+            cancel: hand.cancel.clone(),
+            forget: hand.forget.clone(),
         };
+        self.hands.insert(hand);
         self.tasks.spawn(attempt.run());
-        Ok(())
     }
 
-    async fn happened(&mut self, attempt: AttemptId, what: What) -> Result<(), JournalError> {
-        let Some(hand) = self.hands.get_mut(&attempt) else { return Ok(()) };
-        if what.is_final() {
+    /// Reports an attempt lost that was never started.
+    async fn refuse(&mut self, id: AttemptId, osimage: String, reason: String) {
+        self.hands.insert(Hand::at_rest(Entry::new(id, osimage)));
+        self.happened(id, What::Lost { reason }).await;
+    }
+
+    async fn happened(&mut self, attempt: AttemptId, what: What) {
+        let Some(hand) = self.hands.get_mut(attempt) else { return };
+        let is_final = what.is_final();
+        if is_final {
             tracing::info!(%attempt, "{}", summary(&what));
         }
-        let Some(event) = hand.entry.record(what).cloned() else { return Ok(()) };
+        let Some(event) = hand.entry.record(what).cloned() else { return };
         let entry = hand.entry.clone();
-        self.write(&entry).await?;
+        let written = self.write(&entry).await;
         self.send(attempt, &event);
-        Ok(())
+        let Err(error) = written else { return };
+        tracing::error!(%attempt, "{}", chain(&error));
+        // What is over goes from memory. After a crash it would count as lost, which the coordinator takes no heed of
+        // once it has the event.
+        if let Some(hand) = self.hands.get_mut(attempt).filter(|_| !is_final) {
+            hand.end(Leaving::Lost(chain(&error)));
+        }
+    }
+
+    /// Sends everything that is to be sent again on a new session.
+    fn send_all(&self, hand: &Hand) {
+        if !hand.log_behind && hand.leaving != Some(Leaving::Unknown) {
+            hand.entry.unacknowledged.iter().for_each(|event| self.send(hand.entry.attempt, event));
+        }
+    }
+
+    fn log_arrived(&mut self, attempt: AttemptId) {
+        if let Some(hand) = self.hands.get_mut(attempt) {
+            hand.log_behind = false;
+        }
+        self.hands.iter().filter(|hand| hand.entry.attempt == attempt).for_each(|hand| self.send_all(hand));
     }
 
     /// Sends an event, or leaves it for the next session.
@@ -256,75 +271,81 @@ impl Driver {
         }
     }
 
-    async fn acknowledged(&mut self, attempt: AttemptId, number: u64) -> Result<(), JournalError> {
-        let Some(hand) = self.hands.get_mut(&attempt) else { return Ok(()) };
+    /// The coordinator counts an attempt's slot as taken until it hears this.
+    fn send_dropped(&self, attempt: AttemptId) {
+        self.send(attempt, &Event { number: 1, time_ms: now_ms(), what: What::Dropped });
+    }
+
+    async fn acknowledged(&mut self, attempt: AttemptId, number: u64) {
+        let Some(hand) = self.hands.get_mut(attempt) else { return };
         if hand.entry.acknowledge(number) {
             hand.forget.cancel();
+            // A task that still clears up ends later. After a crash here, the coordinator knows that the attempt is over.
             if !hand.running {
-                self.hands.remove(&attempt);
-                return self.forget(attempt).await;
+                self.hands.remove(attempt);
+                self.forget(attempt).await;
             }
-            // Its task still clears up. After a crash here, the coordinator knows that the attempt is over.
-            return Ok(());
+            return;
         }
         let entry = hand.entry.clone();
-        self.write(&entry).await
+        if let Err(error) = self.write(&entry).await {
+            // After a crash the coordinator would hear again what it knows.
+            tracing::warn!(%attempt, "{}", chain(&error));
+        }
     }
 
     /// Ends an attempt; what follows comes with [`Message::Ended`].
-    async fn leave(&mut self, attempt: AttemptId, why: Leaving) -> Result<(), JournalError> {
-        let Some(hand) = self.hands.get_mut(&attempt) else {
-            if why == Leaving::Dropped {
-                self.send(attempt, &Event { number: 1, time_ms: crate::worker::report::now_ms(), what: What::Dropped });
+    async fn leave(&mut self, attempt: AttemptId, why: Leaving) {
+        self.hands.stop_waiting(attempt);
+        match self.hands.get_mut(attempt) {
+            Some(hand) => {
+                hand.end(why.clone());
+                if !hand.running {
+                    self.left(attempt, why).await;
+                }
             }
-            return Ok(());
-        };
-        hand.leaving = Some(why);
-        hand.cancel.cancel();
-        if hand.running { Ok(()) } else { self.left(attempt, why).await }
-    }
-
-    async fn ended(&mut self, attempt: AttemptId) -> Result<(), JournalError> {
-        let Some(hand) = self.hands.get_mut(&attempt) else { return Ok(()) };
-        hand.running = false;
-        match hand.leaving {
-            Some(why) => self.left(attempt, why).await,
-            None if hand.forget.is_cancelled() => {
-                self.hands.remove(&attempt);
-                self.forget(attempt).await
-            }
-            None => Ok(()),
+            None => self.send_dropped(attempt),
         }
     }
 
-    async fn left(&mut self, attempt: AttemptId, why: Leaving) -> Result<(), JournalError> {
-        match why {
-            Leaving::Stopped => self.happened(attempt, What::Lost { reason: "the agent was stopped".to_owned() }).await,
-            Leaving::Dropped if self.hands.get(&attempt).is_some_and(|hand| !hand.entry.is_over()) => {
-                self.happened(attempt, What::Dropped).await
+    async fn ended(&mut self, attempt: AttemptId) {
+        let Some(hand) = self.hands.get_mut(attempt) else { return };
+        hand.running = false;
+        match hand.leaving.clone() {
+            Some(why) => self.left(attempt, why).await,
+            None if hand.forget.is_cancelled() => {
+                self.hands.remove(attempt);
+                self.forget(attempt).await;
             }
+            None => {}
+        }
+        while let Some((id, assign)) = self.hands.next_to_start() {
+            self.start(id, assign).await;
+        }
+    }
+
+    async fn left(&mut self, attempt: AttemptId, why: Leaving) {
+        let over = self.hands.get_mut(attempt).is_none_or(|hand| hand.entry.is_over());
+        match why {
+            Leaving::Lost(reason) => self.happened(attempt, What::Lost { reason }).await,
+            Leaving::Dropped if !over => self.happened(attempt, What::Dropped).await,
             Leaving::Dropped | Leaving::Unknown => {
-                if let Some(hand) = self.hands.remove(&attempt) {
-                    hand.forget.cancel();
-                }
-                if why == Leaving::Dropped {
-                    // The coordinator counts it as a taken slot until it hears this.
-                    self.send(
-                        attempt,
-                        &Event { number: 1, time_ms: crate::worker::report::now_ms(), what: What::Dropped },
-                    );
-                }
-                self.forget(attempt).await
+                self.hands.remove(attempt);
+                self.send_dropped(attempt);
+                self.forget(attempt).await;
             }
         }
     }
 
     /// Nothing of the attempt is wanted any more.
-    async fn forget(&self, attempt: AttemptId) -> Result<(), JournalError> {
+    async fn forget(&self, attempt: AttemptId) {
         if let Err(error) = clear(spool::folder(&self.config.spool(), attempt)).await {
             tracing::warn!(%attempt, "{}", chain(&*error));
         }
-        self.journal.remove(attempt)
+        if let Err(error) = self.journal.remove(attempt) {
+            // The next run of the agent finds it and asks the coordinator about it once more.
+            tracing::warn!(%attempt, "{}", chain(&error));
+        }
     }
 
     async fn write(&self, entry: &Entry) -> Result<(), JournalError> {
@@ -335,54 +356,51 @@ impl Driver {
 
     /// Logs of attempts whose last event an earlier run of the agent could not get acknowledged.
     fn push_leftover_logs(&mut self) {
-        for hand in self.hands.values() {
-            let path = spool::log(&spool::folder(&self.config.spool(), hand.entry.attempt));
+        for hand in self.hands.iter().filter(|hand| hand.log_behind) {
+            let attempt = hand.entry.attempt;
+            let path = spool::log(&spool::folder(&self.config.spool(), attempt));
             let (extent_sender, extent) = watch::channel(spool::extent_of(&path));
-            let push = LogPush { attempt: hand.entry.attempt, path, extent, link: self.link.clone() };
-            let forget = hand.forget.clone();
+            let push = LogPush { attempt, path, extent, link: self.link.clone() };
+            let (forget, tell) = (hand.forget.clone(), self.tell.clone());
             self.tasks.spawn(async move {
                 let _open = extent_sender;
-                forget.run_until_cancelled(push.run()).await;
+                push.start(forget).arrived().await;
+                // The driver outlives its tasks.
+                let _ = tell.send(Message::LogArrived(attempt)).await;
             });
         }
     }
 
     /// Takes no more work, ends what runs, and gives the coordinator a moment to hear of it. What it does not hear
     /// now it hears from the journal, at the next start.
-    async fn stop(mut self) -> Result<(), JournalError> {
+    async fn stop(mut self) {
         if let Some(out) = &self.out {
             let leaving = v1::agent_message::Message::Leaving(v1::Leaving {});
             // No room: then the session is stuck, and its end says the same.
             let _ = out.try_send(v1::AgentMessage { message: Some(leaving) });
         }
-        for attempt in self.hands.iter().filter(|(_, hand)| hand.running).map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.leave(attempt, Leaving::Stopped).await?;
+        for (id, assign) in self.hands.take_waiting() {
+            self.refuse(id, assign.osimage, STOPPED.to_owned()).await;
         }
-        let deadline = tokio::time::Instant::now() + STOPPING;
-        while self.hands.values().any(|hand| hand.running) {
-            match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
-                Ok(Some(Message::Said(FromCoordinator::Assign(_)))) => {}
-                Ok(Some(message)) => self.hear(message).await?,
-                Ok(None) | Err(_) => break,
-            }
+        for hand in self.hands.iter().filter(|hand| hand.running).map(|hand| hand.entry.attempt).collect::<Vec<_>>() {
+            self.leave(hand, Leaving::Lost(STOPPED.to_owned())).await;
         }
-        let deadline = tokio::time::Instant::now() + FAREWELL;
-        while self.out.is_some() && self.hands.values().any(|hand| !hand.entry.unacknowledged.is_empty()) {
-            match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
-                Ok(Some(Message::Said(FromCoordinator::Assign(_)))) => {}
-                Ok(Some(message)) => self.hear(message).await?,
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Ok(())
+        self.hear_while(STOPPING, |driver| driver.hands.iter().any(|hand| hand.running)).await;
+        let unheard = |hand: &Hand| !hand.entry.unacknowledged.is_empty();
+        self.hear_while(FAREWELL, |driver| driver.out.is_some() && driver.hands.iter().any(unheard)).await;
     }
-}
 
-impl Hand {
-    /// An attempt without a task.
-    fn at_rest(entry: Entry) -> Self {
-        let (cancel, forget) = (CancellationToken::new(), CancellationToken::new());
-        Self { entry, running: false, cancel, forget, leaving: None }
+    /// Goes on while something is so, for a limited time, and takes no work.
+    async fn hear_while(&mut self, limit: Duration, so: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + limit;
+        while so(self) {
+            match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
+                // Unanswered: if the agent comes back at once, it is given the attempt again.
+                Ok(Some(Message::Said(FromCoordinator::Assign(_)))) => {}
+                Ok(Some(message)) => self.hear(message).await,
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }
 

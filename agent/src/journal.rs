@@ -88,6 +88,10 @@ impl Journal {
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(error)? {
             let path = file.map_err(error)?.path();
+            // What was never renamed was never in hand.
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
             let Some(attempt) = path.file_stem().and_then(|stem| parse_attempt(&stem.to_string_lossy())) else {
                 continue;
             };
@@ -111,7 +115,11 @@ impl Journal {
             fs::rename(&aside, &path)?;
             File::open(&self.folder)?.sync_all()
         };
-        write().map_err(error)
+        write().map_err(|source| {
+            // A full disk has just room for the beginning of it. What stays is overwritten another time.
+            let _ = fs::remove_file(&aside);
+            error(source)
+        })
     }
 
     /// Forgets an attempt.
@@ -166,6 +174,7 @@ mod tests {
         journal.write(&entry).unwrap();
         fs::write(folder.path().join("8.1.json"), "{").unwrap();
         fs::write(folder.path().join("notes.txt"), "").unwrap();
+        fs::write(folder.path().join("7.2.new"), "{").unwrap();
         let mut loaded = journal.load().unwrap();
         loaded.sort_by_key(|entry| entry.attempt);
         assert_eq!(loaded, [entry.clone(), Entry::new(parse_attempt("8.1").unwrap(), String::new())]);

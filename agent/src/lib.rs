@@ -1,6 +1,6 @@
 //! The agent: builds root images on the node that it runs on, for a coordinator that it connects to.
 //!
-//! The [`session`] with the coordinator and the attempts in hand ([`driver`], [`attempt`], [`journal`]) belong to
+//! The [`session`] with the coordinator and the attempts in hand ([`driver`], [`hands`], [`attempt`], [`journal`]) belong to
 //! the daemon; the work of an attempt is done by a [`worker`] in namespaces of its own, following the recipe of
 //! [`build`] over [`pkg`] and [`sys`].
 
@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod driver;
 pub mod event;
+pub mod hands;
 pub mod inspect;
 pub mod join;
 pub mod journal;
@@ -20,6 +21,7 @@ pub mod pkg;
 pub mod session;
 pub mod spool;
 pub mod sys;
+pub mod transfer;
 pub mod worker;
 
 use std::fs::{DirBuilder, File};
@@ -80,9 +82,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Agen
     clear_leftovers(&config.scratch(), &[]).await;
     clear_leftovers(&config.spool(), &driver.kept()).await;
     let session = tokio::spawn(Session { config, driver: tell, link: sender }.run());
-    let ended = driver.run(shutdown).await;
+    driver.run(shutdown).await;
     session.abort();
-    Ok(ended?)
+    Ok(())
 }
 
 /// Makes the state folders and takes the lock that says whose they are.

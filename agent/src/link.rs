@@ -1,5 +1,7 @@
 //! The connection to the coordinator as everything but the session sees it: there, or to be waited for.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
@@ -26,5 +28,40 @@ impl Link {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Returns when the connection has stood for `time` without a break.
+    pub async fn stood(&mut self, time: Duration) {
+        loop {
+            self.channel().await;
+            // Another one, or none: the time begins anew. A session that has ended for good changes nothing any more.
+            if !matches!(tokio::time::timeout(time, self.channel.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_break_begins_the_time_anew() {
+        let time = Duration::from_millis(300);
+        let connected = || Some(Channel::from_static("http://[::1]:1").connect_lazy());
+        let (sender, mut link) = Link::new();
+        let begun = tokio::time::Instant::now();
+        let breaks = async {
+            for _ in 0..3 {
+                sender.send_replace(connected());
+                tokio::time::sleep(time / 2).await;
+                sender.send_replace(None);
+                tokio::time::sleep(time / 2).await;
+            }
+            sender.send_replace(connected());
+        };
+        tokio::join!(link.stood(time), breaks);
+        assert!(begun.elapsed() >= time * 4, "{:?}", begun.elapsed());
     }
 }

@@ -50,8 +50,13 @@ fn is_empty(folder: &Path) -> bool {
 
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_when_the_session_breaks() {
-    let mut peer =
-        Peer::start(Script { plan: UNREADABLE.to_owned(), break_after_assign: true, break_first_log: true }).await;
+    let mut peer = Peer::start(Script {
+        plan: UNREADABLE.to_owned(),
+        break_after_assign: true,
+        break_first_log: true,
+        ..Script::default()
+    })
+    .await;
     let agent = peer.agent(CancellationToken::new());
     let Heard::Hello(first) = peer.next().await else { panic!("hello comes first") };
     assert!(first.running.is_empty() && first.lost.is_empty());
@@ -128,14 +133,18 @@ echo '{"report":"stage_ended","stage":"publish","status":"done","time_ms":2}'
 echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":1000000,"kernel_version":"6.1","packages":3}'
 "#;
 
-#[tokio::test]
-async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() {
+fn scripted(peer: &mut Peer, worker: &str) {
     use std::os::unix::fs::PermissionsExt;
-    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), ..Script::default() }).await;
     let program = peer.config.state_dir.join("worker");
-    std::fs::write(&program, SCRIPTED_WORKER).unwrap();
+    std::fs::write(&program, worker).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     peer.config.worker_program = Some(program);
+}
+
+#[tokio::test]
+async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() {
+    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), ..Script::default() }).await;
+    scripted(&mut peer, SCRIPTED_WORKER);
     let agent = peer.agent(CancellationToken::new());
     let events = peer.events_to_the_last().await;
     let Some(Wire::Published(published)) = &events.last().unwrap().event else { panic!("{events:?}") };
@@ -146,5 +155,57 @@ async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() 
     assert_eq!((published.log_lines, peer.log().len()), (4, 4));
     peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool()) && is_empty(&config.scratch()))
         .await;
+    agent.abort();
+}
+
+/// Two lines of log, and then nothing for long.
+const TALKATIVE_WORKER: &str = r#"#!/bin/sh
+echo '{"report":"line","t":1,"s":"packages","x":"one"}'
+echo '{"report":"line","t":2,"s":"packages","x":"two"}'
+echo '{"report":"stage_started","stage":"packages","time_ms":1}'
+exec sleep 1000
+"#;
+
+#[tokio::test]
+async fn the_log_arrives_before_the_last_event_of_a_stopped_agent() {
+    let script = Script { plan: UNREADABLE.to_owned(), slow_log: true, ..Script::default() };
+    let mut peer = Peer::start(script).await;
+    scripted(&mut peer, TALKATIVE_WORKER);
+    let shutdown = CancellationToken::new();
+    let agent = peer.agent(shutdown.clone());
+    peer.until_stage("packages").await;
+    shutdown.cancel();
+    let events = peer.events_to_the_last().await;
+    assert!(matches!(events.last().unwrap().event, Some(Wire::Lost(_))), "{events:?}");
+    assert_eq!(peer.log_at_last_event(), 2);
+    agent.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_an_earlier_run_left_arrives_before_the_last_event() {
+    use agent::worker::report::Line;
+    let mut peer = Peer::start(Script { slow_log: true, ..Script::default() }).await;
+    let folder = agent::spool::folder(&peer.config.spool(), attempt());
+    agent::spool::make(&folder).unwrap();
+    let (mut log, _extent) = agent::spool::LogWriter::create(&agent::spool::log(&folder)).unwrap();
+    let stage = model::stage::Stage::Packages;
+    log.append(&Line { time_ms: 1, stage, text: "the end of it".to_owned() }).unwrap();
+    let mut entry = agent::journal::Entry::new(attempt(), "compute".to_owned());
+    entry.record(agent::event::What::Lost { reason: "the agent was stopped".to_owned() });
+    agent::journal::Journal::open(&peer.config.journal()).unwrap().write(&entry).unwrap();
+    let agent = peer.agent(CancellationToken::new());
+    assert_eq!(peer.events_to_the_last().await.len(), 1);
+    assert_eq!(peer.log_at_last_event(), 1);
+    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.spool())).await;
+    agent.abort();
+}
+
+#[tokio::test]
+async fn a_coordinator_that_can_not_give_the_plan_is_not_asked_for_ever() {
+    let mut peer = Peer::start(Script { no_plan: true, ..Script::default() }).await;
+    let agent = peer.agent(CancellationToken::new());
+    let events = peer.events_to_the_last().await;
+    let Some(Wire::Lost(lost)) = &events.last().unwrap().event else { panic!("{events:?}") };
+    assert_eq!(lost.reason, "the coordinator fails over the plan again and again: internal error, request 5");
     agent.abort();
 }

@@ -26,6 +26,9 @@ use tonic::{Request, Response, Status, Streaming};
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a slow coordinator takes to write a batch of a log.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// What the coordinator does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
@@ -35,6 +38,10 @@ pub(crate) struct Script {
     pub(crate) break_after_assign: bool,
     /// The first push of a log ends after its first batch, unacknowledged.
     pub(crate) break_first_log: bool,
+    /// It writes what it is pushed after some time only.
+    pub(crate) slow_log: bool,
+    /// It has a fault of its own that keeps it from giving the plan.
+    pub(crate) no_plan: bool,
 }
 
 /// What it heard.
@@ -49,6 +56,7 @@ struct Seen {
     sessions: u32,
     pushes: u32,
     log: Vec<String>,
+    log_at_last_event: usize,
     acknowledged: u64,
     uploaded: Vec<u8>,
     uploads: u32,
@@ -156,6 +164,11 @@ impl Peer {
         self.seen.lock().unwrap().log.clone()
     }
 
+    /// How many lines had come before the last event did.
+    pub(crate) fn log_at_last_event(&self) -> usize {
+        self.seen.lock().unwrap().log_at_last_event
+    }
+
     pub(crate) fn uploaded(&self) -> Vec<u8> {
         self.seen.lock().unwrap().uploaded.clone()
     }
@@ -193,7 +206,11 @@ impl Service {
                         }
                         Some(FromAgent::Event(event)) => {
                             let ack = v1::EventAck { attempt: event.attempt, number: event.number };
-                            self.seen.lock().unwrap().acknowledged = event.number;
+                            {
+                                let mut seen = self.seen.lock().unwrap();
+                                seen.acknowledged = event.number;
+                                seen.log_at_last_event = seen.log.len();
+                            }
                             self.heard.send(Heard::Event(event)).await.unwrap();
                             say(&out, ToAgent::Ack(ack)).await;
                         }
@@ -256,6 +273,9 @@ impl Sessions for Service {
     }
 
     async fn fetch_plan(&self, _: Request<v1::AttemptRef>) -> Result<Response<Self::FetchPlanStream>, Status> {
+        if self.script.no_plan {
+            return Err(Status::internal("internal error, request 5"));
+        }
         let (out, receiver) = mpsc::channel(100);
         for piece in self.script.plan.as_bytes().chunks(100) {
             out.try_send(Ok(v1::Chunk { data: piece.to_vec().into() })).unwrap();
@@ -272,6 +292,9 @@ impl Sessions for Service {
         let mut inbound = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(push)) = inbound.message().await {
+                if service.script.slow_log {
+                    tokio::time::sleep(SLOW).await;
+                }
                 let ack = service.take(push);
                 let pushes = {
                     let mut seen = service.seen.lock().unwrap();

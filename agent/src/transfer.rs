@@ -1,0 +1,206 @@
+//! The two large things of an attempt, each by a call of its own: its plan comes, its archive goes.
+//!
+//! Called by [`crate::attempt`]. A call that broke is made again from its start; one that the coordinator refused
+//! is not, and one that it fails at is only a few times.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use model::id::AttemptId;
+use proto::v1;
+use proto::v1::sessions_client::SessionsClient;
+use rootfs::digest::Hasher;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::event::reference;
+use crate::link::Link;
+use crate::worker::report::Product;
+
+/// Chunks of an upload on their way.
+const CHUNKS_IN_FLIGHT: usize = 8;
+/// After a call that broke; the session has its own, growing pause.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A coordinator that could not say what went wrong may find its feet within seconds; one that fails more often in a
+/// row has a fault that no waiting mends.
+const UNEXPLAINED: u32 = 5;
+
+/// Why something did not get across.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// It will be the same another time.
+    #[error("the coordinator refused {what}: {}", status.message())]
+    Refused {
+        /// The plan, or the archive.
+        what: &'static str,
+        /// In its own words.
+        status: Status,
+    },
+    /// It was asked often enough.
+    #[error("the coordinator fails over {what} again and again: {}", status.message())]
+    Failing {
+        /// The plan, or the archive.
+        what: &'static str,
+        /// In its own words.
+        status: Status,
+    },
+    /// Damaged on the way, or on its disk.
+    #[error("what the coordinator sent as the plan does not have the digest that it named")]
+    WrongPlan,
+    /// Damaged on the way, or on ours.
+    #[error("the coordinator took in another archive than was sent")]
+    WrongUpload,
+}
+
+/// Fetches the plan with the digest that the coordinator named.
+pub async fn plan(mut link: Link, attempt: AttemptId, digest: &str) -> Result<Vec<u8>, TransferError> {
+    let mut tries = Tries::new("the plan");
+    loop {
+        let channel = link.channel().await;
+        match fetch(channel, attempt).await {
+            Ok(bytes) => {
+                let mut hasher = Hasher::new();
+                hasher.update(&bytes);
+                let named = digest.trim_start_matches("sha256:");
+                return if hasher.finish().to_hex() == named { Ok(bytes) } else { Err(TransferError::WrongPlan) };
+            }
+            Err(status) => tries.again(status)?,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Uploads the archive; `begins` is called before each try.
+pub async fn archive(
+    mut link: Link,
+    attempt: AttemptId,
+    product: &Product,
+    mut begins: impl FnMut(),
+) -> Result<(), TransferError> {
+    let mut tries = Tries::new("the archive");
+    loop {
+        let channel = link.channel().await;
+        begins();
+        match upload(channel, attempt, &product.archive).await {
+            Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => {
+                return Ok(());
+            }
+            Ok(_) => return Err(TransferError::WrongUpload),
+            Err(status) => {
+                tracing::info!(%attempt, error = status.message(), "the upload broke off");
+                tries.again(status)?;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Counts how often a call has failed for no reason given.
+#[derive(Debug)]
+struct Tries {
+    what: &'static str,
+    unexplained: u32,
+}
+
+impl Tries {
+    fn new(what: &'static str) -> Self {
+        Self { what, unexplained: 0 }
+    }
+
+    /// Whether the call that ended so is worth making again.
+    fn again(&mut self, status: Status) -> Result<(), TransferError> {
+        let what = self.what;
+        // What broke on the way has the connection's error beneath it, under whatever code.
+        let broke = status.source().is_some();
+        match status.code() {
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => self.unexplained = 0,
+            Code::Unknown | Code::Internal if broke => self.unexplained = 0,
+            Code::Unknown | Code::Internal if self.unexplained < UNEXPLAINED => self.unexplained += 1,
+            Code::Unknown | Code::Internal => return Err(TransferError::Failing { what, status }),
+            _ => return Err(TransferError::Refused { what, status }),
+        }
+        Ok(())
+    }
+}
+
+async fn fetch(channel: Channel, attempt: AttemptId) -> Result<Vec<u8>, Status> {
+    let mut chunks = SessionsClient::new(channel).fetch_plan(reference(attempt)).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?.data);
+    }
+    Ok(bytes)
+}
+
+async fn upload(channel: Channel, attempt: AttemptId, path: &Path) -> Result<v1::UploadResponse, Status> {
+    let file = tokio::fs::File::open(path).await.map_err(|error| Status::failed_precondition(error.to_string()))?;
+    let (sender, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let reading = tokio::spawn(read_chunks(file, attempt, sender));
+    let answer = SessionsClient::new(channel).upload(ReceiverStream::new(outgoing)).await;
+    reading.abort();
+    answer.map(tonic::Response::into_inner)
+}
+
+/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest.
+async fn read_chunks(mut file: tokio::fs::File, attempt: AttemptId, sender: mpsc::Sender<v1::UploadMessage>) {
+    use v1::upload_message::Message;
+    let header = Message::Header(v1::UploadHeader { attempt: Some(reference(attempt)) });
+    let mut next = Some(header);
+    while let Some(message) = next {
+        if sender.send(v1::UploadMessage { message: Some(message) }).await.is_err() {
+            return;
+        }
+        let mut chunk = Vec::with_capacity(proto::CHUNK);
+        next = match (&mut file).take(proto::CHUNK as u64).read_to_end(&mut chunk).await {
+            Ok(1..) => Some(Message::Data(chunk.into())),
+            Ok(0) | Err(_) => None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken() -> Status {
+        Status::from_error(Box::new(std::io::Error::other("connection reset")))
+    }
+
+    #[test]
+    fn what_broke_on_the_way_is_sent_again_for_as_long_as_it_takes() {
+        let mut tries = Tries::new("the archive");
+        for _ in 0..100 {
+            tries.again(Status::unavailable("restarting")).unwrap();
+            assert_eq!(broken().code(), Code::Unknown);
+            tries.again(broken()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_coordinator_that_fails_without_reason_is_asked_five_times_more() {
+        for fault in [Status::internal("internal error"), Status::unknown("internal error")] {
+            let mut tries = Tries::new("the plan");
+            for _ in 0..4 {
+                tries.again(fault.clone()).unwrap();
+            }
+            // In a row: a broken connection in between begins anew.
+            tries.again(broken()).unwrap();
+            for _ in 0..5 {
+                tries.again(fault.clone()).unwrap();
+            }
+            let error = tries.again(fault).unwrap_err();
+            assert_eq!(error.to_string(), "the coordinator fails over the plan again and again: internal error");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_once_is_refused() {
+        let refused = Tries::new("the plan").again(Status::permission_denied("not leased"));
+        assert!(matches!(refused, Err(TransferError::Refused { .. })));
+    }
+}
