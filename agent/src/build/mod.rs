@@ -16,6 +16,7 @@ pub mod place;
 pub mod postinstall;
 pub mod prepare;
 pub mod publish;
+pub mod view;
 
 use model::plan::BuildPlan;
 use model::stage::{Stage, StageStatus};

@@ -1,7 +1,7 @@
 //! Stage `postinstall`: the site's own scripts, under xCAT's contract (XCAT.md 5.1).
 //!
-//! They run on the node, as root, not in the image. For them the tree stands at `<rootimgdir>/rootimg`, where it
-//! would on the MN, and the rest of the install root is read-only. All of that is in the worker's own namespace.
+//! They run on the node, as root, not in the image. What they see of the tree and the install root is made by
+//! [`super::view`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model::plan::Script;
-use rustix::mount::MountFlags;
 
 use super::Outcome;
 use super::context::{Context, State};
 use super::failure::StageError;
 use super::place::Place;
+use super::view;
 use crate::sys::exec::{Cmd, CmdError};
-use crate::sys::mount::{Mounts, make_read_only, unmount_below};
+use crate::sys::mount::{Mounts, unmount_below};
 use crate::sys::process::kill_inside;
 use crate::worker::report::StageLog;
 
@@ -27,12 +27,14 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     if context.plan.postinstall.is_empty() {
         return Ok(Outcome::Skipped);
     }
+    // Declared first, so dropped last: after the mounts.
+    let view;
     let mut mounts = Mounts::default();
-    let target = show_tree(context, &mut mounts)?;
-    stand_in_for_uname(context, state, &target, &mut mounts)?;
+    view = view::show(context, &mut mounts)?;
+    stand_in_for_uname(context, state, &view.target, &mut mounts)?;
     let folder = context.work.join("postinstall");
-    let outcome = scripts(context, state, log, &folder, &target);
-    kill_inside(&target);
+    let outcome = scripts(context, state, log, &folder, &view.target);
+    kill_inside(&view.target);
     kill_inside(&context.root);
     mounts.release()?;
     for point in unmount_below(&context.root)? {
@@ -105,54 +107,6 @@ fn environment(context: &Context<'_>, state: &State, target: &Path) -> BTreeMap<
     all.insert("IMG_KERNELVERSION".to_owned(), state.kernel.clone());
     all.insert("IMG_ROOTIMGDIR".to_owned(), target.to_string_lossy().into_owned());
     all
-}
-
-/// Shows the tree at `<rootimgdir>/rootimg`, over a folder that hides what stands there from earlier builds.
-fn show_tree(context: &Context<'_>, mounts: &mut Mounts) -> Result<PathBuf, StageError> {
-    let rootimgdir = &context.plan.rootimgdir;
-    let plain = MountFlags::NOSUID | MountFlags::NODEV;
-    let covered: PathBuf;
-    let standing = rootimgdir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    if standing == Path::new("/") {
-        // Nothing of the path is on this node, so no install root is: an empty folder is all it needs.
-        let first: PathBuf = rootimgdir.components().take(2).collect();
-        fs::create_dir_all(&first).map_err(StageError::file("make", &first))?;
-        mounts.special("tmpfs", &first, plain, Some(c"mode=755"))?;
-        covered = first;
-    } else if standing == rootimgdir.as_path() {
-        mounts.special("tmpfs", rootimgdir, plain, Some(c"mode=755"))?;
-        covered = rootimgdir.clone();
-    } else {
-        mirror(context, standing, mounts)?;
-        covered = standing.to_owned();
-    }
-    let target = rootimgdir.join("rootimg");
-    fs::create_dir_all(&target).map_err(StageError::file("make", &target))?;
-    mounts.bind_one(&context.root, &target)?;
-    // What a script writes beside the tree would be lost without a word: now it is told.
-    make_read_only(&covered)?;
-    Ok(target)
-}
-
-/// Makes `folder`, which can't be written to, one in which new folders can be made, with all that it shows.
-fn mirror(context: &Context<'_>, folder: &Path, mounts: &mut Mounts) -> Result<(), StageError> {
-    let aside = context.work.join("aside");
-    fs::create_dir_all(&aside).map_err(StageError::file("make", &aside))?;
-    mounts.bind(folder, &aside)?;
-    mounts.special("tmpfs", folder, MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))?;
-    for entry in fs::read_dir(&aside).map_err(StageError::file("read", folder))?.flatten() {
-        let (from, to) = (entry.path(), folder.join(entry.file_name()));
-        let show = |mounts: &mut Mounts| {
-            match entry.file_type()? {
-                kind if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(&from)?, &to).map(|()| false),
-                kind if kind.is_dir() => fs::create_dir(&to).map(|()| true),
-                _ => fs::write(&to, "").map(|()| true),
-            }
-            .and_then(|bind| if bind { mounts.bind(&from, &to).map_err(std::io::Error::other) } else { Ok(()) })
-        };
-        show(mounts).map_err(StageError::file("show", &to))?;
-    }
-    Ok(())
 }
 
 /// Over the image's `uname`, by a mount: so nothing of it is left when the mount is gone.

@@ -134,11 +134,18 @@ impl Mounts {
     /// Shows `source` at `path` so that nothing can be written there.
     pub fn bind_read_only(&mut self, source: &Path, path: &Path) -> Result<(), MountError> {
         self.bind(source, path)?;
-        // The flag belongs to each mount by itself, so what is mounted below needs it as well.
-        for point in table()?.iter().filter(|mount| mount.path.starts_with(path)) {
-            make_read_only(&point.path)?;
+        close_below(path, None)
+    }
+
+    /// Lets nothing be written to a folder any more, with all below it, except to `open`.
+    pub fn close(&mut self, folder: &Path, open: &Path) -> Result<(), MountError> {
+        let (folder, open) = (real(folder)?, real(open)?);
+        if open.starts_with(&folder) {
+            // As a mount of its own, it can keep what the rest loses.
+            self.bind(&open, &open)?;
         }
-        Ok(())
+        self.bind(&folder, &folder)?;
+        close_below(&folder, Some(&open))
     }
 
     /// Leaves them standing until the namespace ends.
@@ -161,6 +168,19 @@ impl Drop for Mounts {
             tracing::debug!(%error, "a mount stays until its namespace ends");
         }
     }
+}
+
+/// The flag belongs to each mount by itself, so what is mounted below needs it as well.
+fn close_below(path: &Path, open: Option<&Path>) -> Result<(), MountError> {
+    // The kernel's table knows no symbolic links.
+    let path = real(path)?;
+    let closed =
+        |mount: &&MountPoint| mount.path.starts_with(&path) && open.is_none_or(|open| !mount.path.starts_with(open));
+    table()?.iter().filter(closed).try_for_each(|point| make_read_only(&point.path))
+}
+
+fn real(path: &Path) -> Result<PathBuf, MountError> {
+    path.canonicalize().map_err(|source| MountError::Refused { doing: "look at", path: path.to_owned(), source })
 }
 
 /// Lets nothing more be written through the mount at `path`.
