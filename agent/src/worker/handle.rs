@@ -117,10 +117,10 @@ async fn opening_words(mut stderr: impl AsyncRead + Unpin) -> String {
     crate::sys::lines::printable(&text).replace("\\x0a", "\n").trim().to_owned()
 }
 
-/// Waits until the process is gone or a zombie: pid 1 of a namespace becomes one only after all others in it died.
+/// Waits until pid 1 of a namespace is gone, and with it all others in there.
 async fn gone(pid: i32) -> Result<(), HandleError> {
     let status = PathBuf::from(format!("/proc/{pid}/status"));
-    let alive = || fs::read_to_string(&status).is_ok_and(|text| is_our_init(&text) && !text.contains("\nState:\tZ"));
+    let alive = || fs::read_to_string(&status).is_ok_and(|text| is_our_init(&text) && !is_dead(&text));
     let deadline = tokio::time::Instant::now() + LINGER;
     while alive() {
         if tokio::time::Instant::now() > deadline {
@@ -129,6 +129,12 @@ async fn gone(pid: i32) -> Result<(), HandleError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Whether it only waits to be reaped. Its first thread may die before another one, and it is the last that ends
+/// and awaits all others in the namespace.
+fn is_dead(status: &str) -> bool {
+    status.contains("\nState:\tZ") && status.contains("\nThreads:\t1\n")
 }
 
 /// Whether the number still belongs to a pid 1 of some namespace, and was not given to another process since.
@@ -145,6 +151,13 @@ mod tests {
     fn a_number_given_to_another_process_is_not_waited_for() {
         assert!(is_our_init("Name:\tx\nNSpid:\t4711\t1\n"));
         assert!(!is_our_init("Name:\tx\nNSpid:\t4711\n"));
+    }
+
+    #[test]
+    fn pid_1_is_dead_when_its_last_thread_is() {
+        assert!(is_dead("Name:\tx\nState:\tZ (zombie)\nNSpid:\t4711\t1\nThreads:\t1\n"));
+        assert!(!is_dead("Name:\tx\nState:\tZ (zombie)\nNSpid:\t4711\t1\nThreads:\t2\n"));
+        assert!(!is_dead("Name:\tx\nState:\tS (sleeping)\nNSpid:\t4711\t1\nThreads:\t1\n"));
     }
 
     #[tokio::test]
