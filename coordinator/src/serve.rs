@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto::tls::{Identity, TlsError, server};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -25,8 +25,11 @@ use crate::scheduler::{Desk, Parts};
 use crate::staging;
 use crate::store::{Store, StoreError};
 
-/// How long open calls may go on after the daemon was told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long receiving and packing may take to come to a safe end after the daemon was told to stop; under the limit
+/// of its unit.
+const DESK_GRACE: Duration = Duration::from_secs(25);
+/// How long open calls may go on after that: streams of watchers and agents never end by themselves.
+const CALL_GRACE: Duration = Duration::from_secs(2);
 /// Tells a dead connection from an idle one, well within the shortest lease.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// HTTP/2 windows that keep a link of 1 Gbit/s and 30 ms busy.
@@ -56,6 +59,9 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A task of the daemon's own panicked.
+    #[error("a part of the coordinator failed; its log says more")]
+    Part(#[from] JoinError),
     /// The port.
     #[error("the server failed")]
     Server(#[source] tonic::transport::Error),
@@ -91,10 +97,6 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { served.await.map_err(ServeError::Server) });
-    tasks.spawn({
-        let stop = stop.clone();
-        async move { desk.run(stop).await.map_err(ServeError::from) }
-    });
     tasks.spawn(async move {
         accepting.await;
         Ok(())
@@ -106,19 +108,30 @@ pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken)
             Err(_) => std::future::pending().await,
         }
     });
-    // Whichever ends first ends the daemon; the others are told and given a moment.
-    let ended = tasks.join_next().await.and_then(Result::ok).unwrap_or(Ok(()));
+    let mut desk = tokio::spawn(desk.run(stop.clone()));
+    // Whichever ends first ends the daemon; the others are told and given their time.
+    let (ended, desk_ended) = tokio::select! {
+        ended = tasks.join_next() => (ended.unwrap_or(Ok(Ok(()))).unwrap_or_else(|error| Err(error.into())), false),
+        ended = &mut desk => (desk_result(ended), true),
+    };
     stop.cancel();
+    if !desk_ended && tokio::time::timeout(DESK_GRACE, &mut desk).await.is_err() {
+        tracing::warn!("work beside the desk has not ended in time; the next run takes it up");
+    }
     // The one that waits for the store to fail never ends by itself.
     let rest = async {
         while tasks.len() > 1 {
             tasks.join_next().await;
         }
     };
-    if tokio::time::timeout(GRACE, rest).await.is_err() {
-        tracing::warn!("some calls were still open and are cut off");
+    if tokio::time::timeout(CALL_GRACE, rest).await.is_err() {
+        tracing::info!("some calls were still open and are cut off");
     }
     ended
+}
+
+fn desk_result(ended: Result<Result<(), StoreError>, JoinError>) -> Result<(), ServeError> {
+    ended.map_err(ServeError::from)?.map_err(ServeError::from)
 }
 
 /// Keys, plans and logs are nobody else's.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::{Site, SiteOptions, eventually};
 
@@ -137,4 +138,51 @@ fn a_build_that_no_agent_can_ever_run_fails_with_the_reason() {
     site.cli.ok("osimage set a osvers=rhels9.4 pkgdir=http://127.0.0.1:9/x");
     let ran = site.cli.run("build a").exited(1);
     assert!(ran.err.contains("dnf"), "{}", ran.err);
+}
+
+#[test]
+fn a_frozen_agent_loses_its_attempt_and_builds_the_next_one_when_it_is_back() {
+    let mut site = Site::start_with(SiteOptions { config: "lease_seconds = 3".into(), ..SiteOptions::default() });
+    site.agent("n1");
+    site.osimage("a", BOOTABLE, &[]);
+    site.cli.ok("build a --detach");
+    until_packages(&site, 1);
+    site.agent_daemon("n1").signal(Signal::STOP);
+    eventually("the build to be queued again", Duration::from_secs(8), || (state(&site, 1) == "queued").then_some(()));
+    // Its worker goes on all the while, and is in its only slot when it is back.
+    site.agent_daemon("n1").signal(Signal::CONT);
+    assert_eq!(until_ended(&site, 1), "succeeded");
+    assert_eq!(build(&site, 1)["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
+}
+
+#[test]
+fn a_coordinator_killed_while_packing_packs_again_and_what_is_live_is_whole() {
+    let mut site = Site::start();
+    site.agent("n1");
+    site.osimage("a", BOOTABLE, &[]);
+    site.cli.ok("build a --detach");
+    eventually("the build to be packed", LONG, || (state(&site, 1) == "packing").then_some(()));
+    site.coordinator().kill();
+    site.start_coordinator();
+    assert_eq!(until_ended(&site, 1), "succeeded");
+    let archive = site.rootimgdir("a").join("rootimg.cpio.gz");
+    let tested = std::process::Command::new("gzip").arg("-t").arg(&archive).status().unwrap();
+    assert!(tested.success());
+    // Cancelled while it packs, a build ends as cancelled or, when that came too late, as succeeded; either way the
+    // next one works and what is live is whole.
+    site.cli.ok("packimage a --detach");
+    eventually("the tree to be packed", LONG, || (state(&site, 2) == "packing").then_some(()));
+    site.cli.ok("builds cancel 2");
+    assert!(["cancelled", "succeeded"].contains(&until_ended(&site, 2).as_str()));
+    site.cli.ok("packimage a");
+    let tested = std::process::Command::new("gzip").arg("-t").arg(&archive).status().unwrap();
+    assert!(tested.success());
+    let folder = site.rootimgdir("a").join(".generations");
+    let odd: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.parse::<u32>().is_err())
+        .collect();
+    assert!(odd.is_empty(), "half done work is left: {odd:?}");
 }

@@ -30,12 +30,8 @@ struct Site {
 }
 
 fn parts(dir: &std::path::Path) -> Parts {
-    let config = Config {
-        state_dir: dir.to_owned(),
-        install_dir: dir.join("install"),
-        lease_seconds: 2,
-        ..Config::default()
-    };
+    let config =
+        Config { state_dir: dir.to_owned(), install_dir: dir.join("install"), lease_seconds: 2, ..Config::default() };
     let (store, _failed) = Store::open(&config.store_dir()).unwrap();
     let logs = Arc::new(Logs::open(&config.logs_dir()).unwrap());
     let plans = Plans::open(&config.plans_dir()).unwrap();

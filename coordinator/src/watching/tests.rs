@@ -126,7 +126,8 @@ async fn logs_of_a_build_that_has_ended_are_read_and_not_opened() {
         assert_eq!(texts(stream.as_mut()).await, expected, "attempt {attempt} from {from_line}");
     }
     assert!(site.logs.written(id).is_none());
-    let files: Vec<_> = std::fs::read_dir(site.dir.path().join("logs/1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(site.dir.path().join("logs/1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["1.log.zst"]);
 }
 
