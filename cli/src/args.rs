@@ -229,6 +229,9 @@ Example:
     Create {
         /// Its name
         name: ImageName,
+        /// Fill in lists and directories from profile, provmethod, osvers and osarch, as `mkdef -u`
+        #[arg(short = 'u', long)]
+        fill: bool,
         /// What it is to hold
         #[arg(value_name = "ATTR=VALUE", value_parser = change)]
         changes: Vec<String>,
@@ -292,11 +295,15 @@ Examples:
     #[command(after_help = "\
 Examples:
   imgctl osimage import site.stanza
-  lsdef -t osimage -z compute | sed 's/^compute:/compute2:/' | imgctl osimage import -")]
+  lsdef -t osimage -z | imgctl osimage import --xcat -
+  imgctl osimage export compute | sed 's/^compute:/compute2:/' | imgctl osimage import -")]
     Import {
         /// Replace definitions that exist
         #[arg(long)]
         replace: bool,
+        /// Don't check signatures of repositories that say nothing of them, as xCAT; each is named
+        #[arg(long)]
+        xcat: bool,
         /// A stanza file, or - for standard input
         file: PathBuf,
     },

@@ -5,12 +5,12 @@
 
 use model::name::ImageName;
 use model::nearest::nearest;
-use model::osimage::{AttributeChange, Osimage};
+use model::osimage::{AttributeChange, Osimage, trust_as_xcat};
 use model::problem::Problem;
 use model::stanza;
 
 use crate::clock::now_ms;
-use crate::osimage::Site;
+use crate::osimage::{Profile, Site, fill};
 use crate::store::osimages::OsimageWrite;
 use crate::store::{Store, StoreError};
 
@@ -44,6 +44,15 @@ pub enum CatalogueError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How stanzas are taken over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Import {
+    /// Definitions that exist are replaced; without it they are problems.
+    pub replace: bool,
+    /// Repositories that say nothing of their signatures are taken unsigned; a warning names each.
+    pub unsigned_as_xcat: bool,
 }
 
 /// What a write answers with.
@@ -91,14 +100,44 @@ impl Catalogue {
         }
     }
 
-    /// Makes a definition.
-    pub async fn create(&self, name: ImageName, changes: &[String]) -> Result<Written, CatalogueError> {
+    /// Makes a definition; with `from_profile` what the changes leave out is filled in (XCAT.md 1.6, `mkdef -u`).
+    pub async fn create(
+        &self,
+        name: ImageName,
+        changes: &[String],
+        from_profile: bool,
+    ) -> Result<Written, CatalogueError> {
         if self.store.osimage(&name)?.is_some() {
             return Err(CatalogueError::Exists(name));
         }
-        let changes = parse(changes)?;
+        let mut changes = parse(changes)?;
+        if from_profile {
+            changes = self.filled(changes)?;
+        }
         let osimage = Osimage::create(name, &changes, now_ms()).map_err(CatalogueError::Problems)?;
-        self.write(vec![OsimageWrite { before: None, after: Some(osimage) }]).await
+        self.write(vec![OsimageWrite { before: None, after: Some(osimage) }], Vec::new()).await
+    }
+
+    /// The changes, with what a profile supplies in front of them where they say nothing themselves.
+    fn filled(&self, changes: Vec<AttributeChange>) -> Result<Vec<AttributeChange>, CatalogueError> {
+        let value = |wanted: &str| {
+            let found = changes.iter().find_map(|change| match change {
+                AttributeChange::Set { name, value } if name == wanted => Some(value.as_str()),
+                _ => None,
+            });
+            found.unwrap_or_default()
+        };
+        let profile = Profile {
+            profile: value("profile"),
+            provmethod: value("provmethod"),
+            osvers: value("osvers"),
+            osarch: value("osarch"),
+        };
+        let supplied = fill(profile, &self.site.install_dir).map_err(CatalogueError::Problems)?;
+        let said = |change: &AttributeChange| changes.iter().any(|said| said.name() == change.name());
+        let mut all: Vec<AttributeChange> = supplied.into_iter().filter(|change| !said(change)).collect();
+        all.extend(changes);
+        Ok(all)
     }
 
     /// Changes attributes; `expected` 0 means the revision that it has.
@@ -111,14 +150,14 @@ impl Catalogue {
         after.apply(&parse(changes)?).map_err(CatalogueError::Problems)?;
         after.revision += 1;
         after.modified_ms = now_ms();
-        self.write(vec![OsimageWrite { before: Some(before), after: Some(after) }]).await
+        self.write(vec![OsimageWrite { before: Some(before), after: Some(after) }], Vec::new()).await
     }
 
     /// Removes definitions, all or none. Never touches files.
     pub async fn remove(&self, names: &[ImageName]) -> Result<(), CatalogueError> {
         let write = |name| Ok(OsimageWrite { before: Some(self.get(name)?), after: None });
         let writes: Result<Vec<_>, CatalogueError> = names.iter().map(write).collect();
-        self.write(writes?).await.map(|_| ())
+        self.write(writes?, Vec::new()).await.map(|_| ())
     }
 
     /// Gives a definition another name. Its rootimgdir stays where it is.
@@ -127,7 +166,7 @@ impl Catalogue {
         self.must_be_free(&to)?;
         let after = Osimage { name: to, revision: before.revision + 1, modified_ms: now_ms(), ..before.clone() };
         let removed = OsimageWrite { before: Some(before), after: None };
-        self.write(vec![OsimageWrite { before: None, after: Some(after) }, removed]).await
+        self.write(vec![OsimageWrite { before: None, after: Some(after) }, removed], Vec::new()).await
     }
 
     /// Copies a definition. The copy gets a rootimgdir of its own name, so that the two don't share one.
@@ -140,18 +179,21 @@ impl Catalogue {
             let own = dir.with_file_name(copy.name.as_str());
             copy.attributes.insert("rootimgdir".to_owned(), own.display().to_string());
         }
-        self.write(vec![OsimageWrite { before: None, after: Some(copy) }]).await
+        self.write(vec![OsimageWrite { before: None, after: Some(copy) }], Vec::new()).await
     }
 
     /// Takes definitions from stanza text, all or none.
-    pub async fn import(&self, source: &str, bytes: &[u8], replace: bool) -> Result<Written, CatalogueError> {
+    pub async fn import(&self, source: &str, bytes: &[u8], how: Import) -> Result<Written, CatalogueError> {
         let source = if source == "-" { "(standard input)" } else { source };
         let read = stanza::read_definitions(source, bytes, now_ms()).map_err(CatalogueError::Problems)?;
-        let (mut writes, mut problems) = (Vec::new(), Vec::new());
+        let (mut writes, mut problems, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         for (stanza, mut osimage) in read {
+            if how.unsigned_as_xcat {
+                warnings.extend(trust_as_xcat(&mut osimage).iter().map(ToString::to_string));
+            }
             let before = self.store.osimage(&osimage.name)?;
             match &before {
-                Some(_) if !replace => {
+                Some(_) if !how.replace => {
                     let text = format!("there is already an osimage `{}`; give --replace to replace it", osimage.name);
                     problems.push(Problem::at(&stanza.at, text));
                 }
@@ -163,7 +205,7 @@ impl Catalogue {
             }
             writes.push(OsimageWrite { before, after: Some(osimage) });
         }
-        if problems.is_empty() { self.write(writes).await } else { Err(CatalogueError::Problems(problems)) }
+        if problems.is_empty() { self.write(writes, warnings).await } else { Err(CatalogueError::Problems(problems)) }
     }
 
     /// The stanza text of the named definitions, or of all.
@@ -183,11 +225,10 @@ impl Catalogue {
         }
     }
 
-    async fn write(&self, writes: Vec<OsimageWrite>) -> Result<Written, CatalogueError> {
+    async fn write(&self, writes: Vec<OsimageWrite>, mut warnings: Vec<String>) -> Result<Written, CatalogueError> {
         self.store.write_osimages(&writes).await?;
         let osimages: Vec<Osimage> = writes.into_iter().filter_map(|write| write.after).collect();
         let all = self.store.osimages()?;
-        let mut warnings = Vec::new();
         for osimage in &osimages {
             let found = osimage.warnings(&all, &self.site.install_dir);
             warnings.extend(found.into_iter().map(|warning| format!("{}: {warning}", osimage.name)));

@@ -117,3 +117,27 @@ fn definitions_survive_a_killed_coordinator() {
     site.start_coordinator();
     assert_eq!(attribute(&site.cli, "a", "profile").as_deref(), Some("compute"));
 }
+
+#[test]
+fn a_definition_is_filled_in_from_its_profile_and_what_is_said_wins() {
+    let site = Site::start();
+    let cli = &site.cli;
+    let list = site.write("custom/netboot/debian/compute.pkglist", "dracut\n");
+    cli.ok("osimage create -u a profile=compute provmethod=netboot osvers=debian12 osarch=x86_64 otherpkgdir=/o");
+    assert_eq!(attribute(cli, "a", "pkglist"), Some(list.display().to_string()));
+    assert_eq!(attribute(cli, "a", "otherpkgdir").as_deref(), Some("/o"));
+    assert_eq!(attribute(cli, "a", "osdistroname").as_deref(), Some("debian12-x86_64"));
+    cli.run("osimage create -u b osvers=debian12").exited(3).says("profile and provmethod");
+    cli.run("osimage show b").exited(3);
+}
+
+#[test]
+fn xcats_unsigned_repositories_are_taken_only_when_asked_for_and_each_is_named() {
+    let site = Site::start();
+    let text = b"a:\n    objtype=osimage\n    profile=compute\n    pkgdir=/install/debian12/x86_64\n";
+    site.cli.run_args(&["osimage", "import", "-"], text).succeeded();
+    assert_eq!(attribute(&site.cli, "a", "pkgdir").as_deref(), Some("/install/debian12/x86_64"));
+    let ran = site.cli.run_args(&["osimage", "import", "--replace", "--xcat", "-"], text).succeeded();
+    ran.says("signatures of `/install/debian12/x86_64` are not checked");
+    assert_eq!(attribute(&site.cli, "a", "pkgdir").as_deref(), Some("[trusted=yes] /install/debian12/x86_64"));
+}

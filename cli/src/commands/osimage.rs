@@ -20,8 +20,8 @@ pub(super) async fn execute(verb: OsimageVerb, context: &Context) -> Result<Exit
         OsimageVerb::List => return list(context).await,
         OsimageVerb::Rm { names } => return remove(&names, context).await,
         OsimageVerb::Export { names, output } => return export(&names, output.as_deref(), context).await,
-        OsimageVerb::Create { name, changes } => {
-            osimages.create(v1::CreateOsimageRequest { name: name.into(), changes }).await
+        OsimageVerb::Create { name, fill, changes } => {
+            osimages.create(v1::CreateOsimageRequest { name: name.into(), changes, fill }).await
         }
         OsimageVerb::Set { name, revision, changes } => {
             let expected_revision = revision.unwrap_or(0);
@@ -33,10 +33,10 @@ pub(super) async fn execute(verb: OsimageVerb, context: &Context) -> Result<Exit
         OsimageVerb::Copy { from, to } => {
             osimages.copy(v1::CopyOsimageRequest { from: from.into(), to: to.into() }).await
         }
-        OsimageVerb::Import { replace, file } => {
+        OsimageVerb::Import { replace, xcat, file } => {
             let stanzas = read(&file, context)?.into();
             let source = file.display().to_string();
-            osimages.import(v1::ImportOsimagesRequest { stanzas, source, replace }).await
+            osimages.import(v1::ImportOsimagesRequest { stanzas, source, replace, unsigned_as_xcat: xcat }).await
         }
     };
     written_down(written.map_err(|status| context.client.failure(&status))?.into_inner(), context)

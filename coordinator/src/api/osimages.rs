@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::auth::caller;
 use super::status::internal;
 use crate::audit::Audit;
-use crate::catalogue::{Catalogue, CatalogueError, Written};
+use crate::catalogue::{Catalogue, CatalogueError, Import, Written};
 use crate::osimage::{Resolved, resolve};
 use crate::plans;
 
@@ -59,8 +59,8 @@ impl v1::osimages_server::Osimages for Osimages {
 
     async fn create(&self, request: Request<v1::CreateOsimageRequest>) -> Written_ {
         let who = caller(&request)?;
-        let v1::CreateOsimageRequest { name, changes } = request.into_inner();
-        let result = self.catalogue.create(name.parse().of_field("name")?, &changes).await;
+        let v1::CreateOsimageRequest { name, changes, fill } = request.into_inner();
+        let result = self.catalogue.create(name.parse().of_field("name")?, &changes, fill).await;
         self.audit.note(&who, "osimage create", &name);
         written(result)
     }
@@ -100,9 +100,9 @@ impl v1::osimages_server::Osimages for Osimages {
 
     async fn import(&self, request: Request<v1::ImportOsimagesRequest>) -> Written_ {
         let who = caller(&request)?;
-        let v1::ImportOsimagesRequest { stanzas, source, replace } = request.into_inner();
+        let v1::ImportOsimagesRequest { stanzas, source, replace, unsigned_as_xcat } = request.into_inner();
         self.audit.note(&who, "osimage import", &source);
-        written(self.catalogue.import(&source, &stanzas, replace).await)
+        written(self.catalogue.import(&source, &stanzas, Import { replace, unsigned_as_xcat }).await)
     }
 
     async fn export(

@@ -23,6 +23,8 @@ const APT: &[Need] = &[
     need(&["dracut"], "building the initrd"),
     need(&["dracut-network"], "the network in the initrd"),
     need(&["curl", "wget"], "fetching the image at boot"),
+    need(&["isc-dhcp-client", "network-manager", "dbus"], "an address in the initrd"),
+    need(&["nfs-common"], "the statelite root over NFS"),
 ];
 const DNF: &[Need] = &[
     need(
