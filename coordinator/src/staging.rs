@@ -51,7 +51,7 @@ pub fn sweep(install_dir: &Path, known: &BTreeSet<PathBuf>) -> io::Result<()> {
 
 /// Where an attempt's archive stands in its folder.
 pub fn archive(install_dir: &Path, staging: &Path, attempt: AttemptId) -> PathBuf {
-    install_dir.join(staging).join(format!("{attempt}.tar.zst"))
+    install_dir.join(staging).join(attempt.archive_name())
 }
 
 /// Removes an attempt's folder with all that is in it. Blocking.

@@ -84,12 +84,6 @@ impl Journal {
         pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
     }
 
-    /// The last `limit` pairs below `prefix`, the last one first.
-    pub fn scan_back(&self, prefix: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let pairs = self.db.scan_prefix(prefix).rev().take(limit);
-        pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
-    }
-
     /// Applies all of `ops` at once and brings them to the disk. Called by the one writer alone.
     pub(super) fn apply(&self, ops: &[Op]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
@@ -167,14 +161,5 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.get(b"a").unwrap(), None);
         assert!(!dir.path().join("db.creating").exists());
-    }
-
-    #[test]
-    fn the_newest_come_first_from_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&dir.path().join("db")).unwrap();
-        journal.apply(&[put("b/1", "x"), put("b/2", "y"), put("c/1", "z")]).unwrap();
-        let keys: Vec<_> = journal.scan_back(b"b/", 1).unwrap().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, [b"b/2".to_vec()]);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -20,6 +21,10 @@ use super::{Identity, TlsError, provider};
 
 /// How long a handshake may take: a peer that connects and says nothing is dropped.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a refused peer has to read why.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
+/// How much a refused peer may still say, in bytes.
+const LAST_WORDS: u64 = 64 << 10;
 /// Handshakes at one time; more wait in the kernel's backlog. A handshake costs about a millisecond of CPU.
 const HANDSHAKES: usize = 64;
 /// After the accept itself failed (no descriptors left), so that it doesn't spin.
@@ -54,6 +59,17 @@ pub fn incoming(
     (ReceiverStream::new(receiver), accept(listener, TlsAcceptor::from(config), sender))
 }
 
+/// Lets a refused peer read the alert that says why. It has begun to speak already (TLS 1.3 lets it before its certificate
+/// is checked); a close with that unread would be a reset, and the reset would overtake the alert.
+async fn let_read(mut refused: TcpStream) {
+    let drained = async {
+        refused.shutdown().await?;
+        tokio::io::copy(&mut (&mut refused).take(LAST_WORDS), &mut tokio::io::sink()).await
+    };
+    // Whatever happens now, the connection is over.
+    let _ = tokio::time::timeout(REFUSAL_LIMIT, drained).await;
+}
+
 async fn accept(listener: TcpListener, tls: TlsAcceptor, ready: mpsc::Sender<io::Result<TlsStream<TcpStream>>>) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
     let mut handshakes = JoinSet::new();
@@ -75,10 +91,13 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, ready: mpsc::Sender<io:
             if tcp.set_nodelay(true).is_err() {
                 return;
             }
-            // A failed handshake is the peer's affair: it got an alert that says why.
-            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp)).await {
+            match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp).into_fallible()).await {
                 // Fails only when the server has stopped listening.
-                let _ = ready.send(Ok(stream)).await;
+                Ok(Ok(stream)) => {
+                    let _ = ready.send(Ok(stream)).await;
+                }
+                Ok(Err((_, refused))) => let_read(refused).await,
+                Err(_) => {}
             }
         });
     }
