@@ -184,10 +184,18 @@ async fn an_event_that_comes_twice_is_taken_once_and_acknowledged_twice() {
     let (welcome, mut orders) = site.greet(Vec::new()).await;
     site.submit().await;
     order(&mut orders).await;
+    let began = || {
+        let build = site.parts.store.build(model::id::BuildId::FIRST).unwrap().unwrap();
+        build.attempts[0].stages.iter().find(|stage| stage.stage == Stage::Packages).unwrap().started_ms
+    };
+    let mut first = 0;
     for _ in 0..2 {
         site.say(welcome.session, attempt(1), 1, What::StageStarted(Stage::Packages)).await;
         assert_eq!(order(&mut orders).await, ToAgent::Ack(attempt(1), 1));
+        first = if first == 0 { began() } else { first };
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(began(), first, "it began once");
     // One too far: something is missing, so it is not acknowledged.
     site.say(welcome.session, attempt(1), 3, What::StageStarted(Stage::Initrd)).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
