@@ -61,7 +61,8 @@ pub fn join(args: &Join) -> ExitCode {
     match runtime.block_on(joining::join(args)) {
         Ok((name, folder)) => {
             println!("joined as {name}; the identity is in {}", folder.display());
-            println!("next: imgctl-agent run");
+            let config = args.config.as_ref().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
+            println!("next: imgctl-agent run{config}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -76,7 +76,12 @@ pub fn init(args: InitArgs) -> ExitCode {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     match first::init(args, home) {
         Ok(made) => {
-            println!("configuration   {}", made.config.display());
+            let kept = if made.config_kept {
+                "  (was there and stays as it is; edit it to change folders or port)"
+            } else {
+                ""
+            };
+            println!("configuration   {}{kept}", made.config.display());
             println!("admin           {}", made.admin_dir.display());
             println!("CA fingerprint  {}", made.fingerprint);
             println!("next: imgctl-coordinator run --config {}", made.config.display());

@@ -49,6 +49,8 @@ pub struct Made {
     pub config: PathBuf,
     /// The admin's folder.
     pub admin_dir: PathBuf,
+    /// The configuration was there before, and stays as it is whatever was asked for now.
+    pub config_kept: bool,
     /// The CA's fingerprint.
     pub fingerprint: String,
 }
@@ -56,7 +58,8 @@ pub struct Made {
 /// Makes what a coordinator needs to start; what is there is kept.
 pub fn init(args: InitArgs, home: Option<PathBuf>) -> Result<Made, InitError> {
     let admin_dir = args.admin_dir.or(home.map(|home| home.join(".config/imgctl"))).ok_or(InitError::NoHome)?;
-    if !args.config.exists() {
+    let config_kept = args.config.exists();
+    if !config_kept {
         let config = Config {
             listen: args.listen,
             state_dir: args.state_dir,
@@ -76,7 +79,7 @@ pub fn init(args: InitArgs, home: Option<PathBuf>) -> Result<Made, InitError> {
         identity.store(&admin_dir.join("identity"))?;
     }
     write_cli_config(&admin_dir, &config)?;
-    Ok(Made { config: args.config, admin_dir, fingerprint: authority.fingerprint() })
+    Ok(Made { config: args.config, config_kept, admin_dir, fingerprint: authority.fingerprint() })
 }
 
 /// Makes an identity for a person.

@@ -86,15 +86,15 @@ pub enum Start {
 }
 
 /// Goes through the waiting builds, higher priority first and then in order of submission, and gives each one that
-/// can start its agent. `busy` are the rootimgdirs that a build is working on. A build that can't start holds back
-/// only later ones of its own rootimgdir, so no architecture waits for another.
+/// can start its agent. `busy` are the rootimgdirs that a build is working on. A build that can't start holds nobody
+/// back: neither another architecture nor a later one of its own rootimgdir, which may ask for another agent.
 pub fn assign(waiting: &[&Build], agents: &mut [Candidate], busy: &BTreeSet<PathBuf>) -> Vec<Start> {
     let mut order = waiting.to_vec();
     order.sort_by_key(|build| (Reverse(build.priority), build.id));
     let mut taken: BTreeSet<&Path> = busy.iter().map(PathBuf::as_path).collect();
     let mut starts = Vec::new();
     for build in order {
-        if !taken.insert(&build.rootimgdir) {
+        if taken.contains(build.rootimgdir.as_path()) {
             continue;
         }
         if build.part == Part::Packimage {
@@ -102,7 +102,10 @@ pub fn assign(waiting: &[&Build], agents: &mut [Candidate], busy: &BTreeSet<Path
         } else if let Some(agent) = best(build, agents) {
             agent.in_hand += 1;
             starts.push(Start::On(build.id, agent.name.clone()));
+        } else {
+            continue;
         }
+        taken.insert(&build.rootimgdir);
     }
     starts
 }

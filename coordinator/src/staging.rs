@@ -60,7 +60,11 @@ pub fn remove(install_dir: &Path, staging: &Path) {
     if !staging.starts_with(STAGING) || !folder.exists() {
         return;
     }
-    if let Err(error) = rootfs::remove::remove_tree(&folder) {
+    let removed = rootfs::remove::remove_tree(&folder);
+    // The end of an attempt and that of its build may both remove it.
+    if let Err(error) = removed
+        && folder.exists()
+    {
         tracing::warn!(folder = %folder.display(), %error, "a staging folder can't be removed");
     }
 }

@@ -10,8 +10,14 @@ target=${CARGO_TARGET_DIR:-$PWD/target}/debug
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 pids=()
+# Ends what was started; a build that was interrupted is cancelled, so that the next run doesn't go on with it.
 stop() {
     trap - EXIT INT TERM HUP
+    if [ -n "${IMGCTL_COORDINATOR:-}" ]; then
+        for id in $(imgctl builds list --active 2>/dev/null | awk '$1 ~ /^[0-9]+$/ {print $1}'); do
+            imgctl builds cancel "$id" >/dev/null 2>&1 && echo "demo: build $id is cancelled" >&2 || true
+        done
+    fi
     for pid in "${pids[@]}"; do
         kill -TERM "$pid" 2>/dev/null || true
     done
@@ -78,8 +84,10 @@ say "an osimage"
 osvers=debian$VERSION_ID
 lists=$state/install/custom/netboot/debian
 mkdir -p "$lists"
-cp deploy/demo/compute.pkglist "$lists/compute.pkglist"
-cp deploy/demo/compute.exlist "$lists/compute.exlist"
+# Lists that were edited since the last run stay.
+for list in compute.pkglist compute.exlist; do
+    [ -e "$lists/$list" ] || cp "deploy/demo/$list" "$lists/$list"
+done
 # The machine's own mirrors, whatever they are.
 repositories=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk -v suite="$VERSION_CODENAME" '$2 == suite || $2 == suite "-security"' | sort -u | paste -sd,)
@@ -97,10 +105,13 @@ imgctl generations show "$name"
 cat <<NEXT
 
 Next:
-  make demo                            builds the next generation
-  gzip -dc "$state/install/netboot/$osvers/$(uname -m)/compute/rootimg.cpio.gz" | cpio -t | less
-  less "$state/install/custom/netboot/debian/compute.pkglist"
-                                       change what goes in, then make demo again
-  docs/                                how to set up a management node and agents for real
+  ${DEMO_STATE:+DEMO_STATE=$state }make demo
+      builds the next generation
+  gzip -dc "$state/install/netboot/$osvers/$(uname -m)/compute/rootimg.cpio.gz" | cpio -t | head
+      looks into the archive
+  editor "$lists/compute.pkglist"
+      changes what goes in; then make demo again
+  README.md, "A site in ten minutes"
+      sets up a management node and agents for real
 Everything of this demonstration lies in $state; the coordinator and the agent are stopped now.
 NEXT

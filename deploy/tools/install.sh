@@ -5,9 +5,9 @@ set -euo pipefail
 
 build=(gcc libc6-dev ca-certificates)
 # What an agent builds Debian images with, and what it calls.
-agent=(mmdebstrap debian-archive-keyring util-linux)
+agent=(mmdebstrap debian-archive-keyring util-linux cpio)
 # What the tests prove things with: other implementations of the formats, and a machine to boot.
-proof=(cpio gzip pigz tar zstd acl attr libcap2-bin openssl qemu-system-x86)
+proof=(gzip pigz tar zstd acl attr libcap2-bin openssl qemu-system-x86)
 
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;

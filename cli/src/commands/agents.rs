@@ -100,8 +100,8 @@ async fn token(agent: Option<AgentName>, valid: Duration, context: &Context) -> 
     let answer = context.client.agents().create_token(request).await;
     let v1::CreateTokenResponse { token, expires_ms, ca_fingerprint } =
         answer.map_err(|status| context.client.failure(&status))?.into_inner();
-    let address = &context.client.endpoint().address;
-    let command = join_command(address, &token, &ca_fingerprint, agent.as_ref());
+    let address = reachable(&context.client.endpoint().address, &own_name());
+    let command = join_command(&address, &token, &ca_fingerprint, agent.as_ref());
     if context.printer.json() {
         context.printer.out_json(&TokenView { token, expires_ms, ca_fingerprint, command })?;
         return Ok(Exit::Done);
@@ -112,7 +112,44 @@ async fn token(agent: Option<AgentName>, valid: Duration, context: &Context) -> 
     Ok(Exit::Done)
 }
 
+/// The coordinator's address as a node needs it: one that means "this machine" is replaced by this machine's name.
+fn reachable(address: &str, own_name: &str) -> String {
+    match address.rsplit_once(':') {
+        Some((host, port))
+            if !own_name.is_empty() && (host == "localhost" || host.starts_with("127.") || host == "[::1]") =>
+        {
+            format!("{own_name}:{port}")
+        }
+        _ => address.to_owned(),
+    }
+}
+
+/// This machine's name; empty if it has none.
+fn own_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 fn join_command(address: &str, token: &str, fingerprint: &str, agent: Option<&AgentName>) -> String {
     let name = agent.map(|agent| format!(" --name {agent}")).unwrap_or_default();
     format!("imgctl-agent join --coordinator {address} --ca-fingerprint {fingerprint} --token {token}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_not_told_to_dial_itself() {
+        let table = [
+            ("localhost:7443", "mn:7443"),
+            ("127.0.0.1:1", "mn:1"),
+            ("[::1]:7443", "mn:7443"),
+            ("10.0.0.1:7443", "10.0.0.1:7443"),
+            ("mn2:7443", "mn2:7443"),
+        ];
+        for (address, expected) in table {
+            assert_eq!(reachable(address, "mn"), expected);
+        }
+        assert_eq!(reachable("localhost:7443", ""), "localhost:7443");
+    }
 }

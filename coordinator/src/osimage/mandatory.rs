@@ -23,7 +23,7 @@ const APT: &[Need] = &[
     need(&["dracut"], "building the initrd"),
     need(&["dracut-network"], "the network in the initrd"),
     need(&["curl", "wget"], "fetching the image at boot"),
-    need(&["isc-dhcp-client", "network-manager", "dbus"], "an address in the initrd"),
+    need(&["procps", "network-manager", "dbus"], "getting an address in the initrd"),
     need(&["nfs-common"], "the statelite root over NFS"),
 ];
 const DNF: &[Need] = &[
@@ -62,7 +62,7 @@ pub(super) fn check(target: &Target<'_>, passes: &[&[Pass]], notes: &mut Notes) 
         if !names.iter().any(|name| met_by.iter().any(|pattern| meets(pattern, name))) {
             let first = met_by[0];
             notes.warn(format!(
-                "no list names `{first}`, for {purpose}; add it unless a group or a dependency brings it"
+                "no list names `{first}`, for {purpose}: unless a group or a dependency brings it, the build will fail"
             ));
         }
     }

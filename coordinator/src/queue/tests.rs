@@ -107,6 +107,14 @@ fn one_rootimgdir_is_worked_on_by_one_build_in_order() {
 }
 
 #[test]
+fn a_build_that_waits_for_its_agent_is_overtaken_by_a_later_one_of_the_same_rootimgdir() {
+    let mut pinned = build(1, Arch::X86_64, "/i/a");
+    pinned.needs.agent = Some("away".parse().unwrap());
+    let builds = [pinned, build(2, Arch::X86_64, "/i/a")];
+    assert_eq!(assigned(&builds, &[agent("n1", Arch::X86_64, "debian12")]), [on(2, "n1")]);
+}
+
+#[test]
 fn priority_goes_before_submission_and_packing_needs_no_agent() {
     let (first, mut urgent) = (build(1, Arch::X86_64, "/i/a"), build(2, Arch::X86_64, "/i/b"));
     urgent.priority = 5;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use model::build::{Build, BuildEvent, BuildState, Failure, Refusal};
 use model::id::{Attempt, AttemptId, BuildId};
 use model::name::UserName;
+use model::stage::StageStatus;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -363,6 +364,10 @@ pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
 pub(super) fn end_attempt(build: &mut Build, outcome: &str) {
     if let Some(record) = build.attempts.last_mut() {
         record.ended_ms = now_ms();
+        for stage in record.stages.iter_mut().filter(|stage| stage.status == StageStatus::Running) {
+            stage.status = StageStatus::Failed;
+            stage.ended_ms = record.ended_ms;
+        }
         record.outcome = Some(clip::clipped(outcome, clip::OUTCOME));
     }
 }

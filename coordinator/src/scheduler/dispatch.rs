@@ -93,7 +93,13 @@ impl Desk {
 
     pub(super) fn explain(&self, id: BuildId) -> Option<Explanation> {
         let active = self.active.get(&id)?;
-        let candidates = self.candidates(Instant::now());
+        let mut candidates = self.candidates(Instant::now());
+        // Those that joined and never connected are known to the store alone.
+        for record in self.parts.store.agents().unwrap_or_default() {
+            if !candidates.iter().any(|known| known.name == record.name) {
+                candidates.push(Candidate { name: record.name, facts: record.facts, connected: false, in_hand: 0 });
+            }
+        }
         let agents = candidates.iter().map(|agent| (agent.name.clone(), queue::lacks(&active.build, agent))).collect();
         Some(Explanation { waiting_for: active.waiting_for.clone(), agents })
     }

@@ -127,10 +127,6 @@ impl Desk {
         build.state = state;
         if let Some(record) = build.attempts.last_mut() {
             record.last_event = number;
-            for stage in record.stages.iter_mut().filter(|stage| stage.status == StageStatus::Running) {
-                stage.status = StageStatus::Failed;
-                stage.ended_ms = now_ms();
-            }
         }
         end_attempt(&mut build, &outcome);
         self.save(build).await

@@ -63,7 +63,7 @@ impl Mn {
 
 const DEBIAN: [&str; 4] = ["osvers=debian12", "osarch=amd64", "profile=compute", "provmethod=netboot"];
 const ROCKY: [&str; 4] = ["osvers=rocky9.3", "osarch=x86_64", "profile=compute", "provmethod=netboot"];
-const BOOT: &str = "linux-image-amd64\ndracut, dracut-network\ncurl, nfs-common, isc-dhcp-client\n";
+const BOOT: &str = "linux-image-amd64\ndracut, dracut-network\ncurl, nfs-common, procps\n";
 
 fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     [base, more].concat()
@@ -124,7 +124,7 @@ fn a_whole_debian_definition_becomes_a_plan() {
         |pass: &model::plan::Pass| pass.install.iter().map(|item| item.name.clone()).collect::<Vec<_>>().join(" ");
     assert_eq!(
         plan.passes.iter().map(names).collect::<Vec<_>>(),
-        ["vim less", "slurmd linux-image-amd64 dracut dracut-network curl nfs-common isc-dhcp-client"]
+        ["vim less", "slurmd linux-image-amd64 dracut dracut-network curl nfs-common procps"]
     );
     assert_eq!(plan.other_passes[0].remove_before[0].name, "nano");
     assert_eq!(plan.kernel, KernelChoice::Newest);
