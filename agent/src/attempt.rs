@@ -77,12 +77,13 @@ impl Attempt {
     /// Carries it out. The last event is told unless the attempt was cancelled; nothing of its tree is left then.
     pub async fn run(self) {
         let last = self.carry_out().await;
-        // First cleared, then told: whoever hears of the end finds the node as it was.
-        if let Err(error) = clear(self.scratch()).await {
-            tracing::warn!(attempt = %self.id, "{}", chain(&*error));
-        }
+        // First told, then cleared: on a disk that discards as it deletes, clearing takes ten seconds, and receiving
+        // need not wait for it. The slot does.
         if let Some(last) = last.filter(|_| !self.cancel.is_cancelled()) {
             self.happened(last).await;
+        }
+        if let Err(error) = clear(self.scratch()).await {
+            tracing::warn!(attempt = %self.id, "{}", chain(&*error));
         }
         // The driver outlives every attempt; if it doesn't, the agent is ending.
         let _ = self.tell.send(Message::Ended(self.id)).await;

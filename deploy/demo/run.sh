@@ -18,11 +18,10 @@ stop() {
             imgctl builds cancel "$id" >/dev/null 2>&1 && echo "demo: build $id is cancelled" >&2 || true
         done
     fi
-    for pid in "${pids[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-    for pid in "${pids[@]}"; do
-        wait "$pid" 2>/dev/null || true
+    # The agent first, while it can still say goodbye.
+    for ((at = ${#pids[@]} - 1; at >= 0; at--)); do
+        kill -TERM "${pids[at]}" 2>/dev/null || true
+        wait "${pids[at]}" 2>/dev/null || true
     done
 }
 trap stop EXIT

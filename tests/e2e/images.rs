@@ -86,7 +86,7 @@ fn built_with_one_command(site: &Site, dir: &Path) {
     let fstab = fs::read_to_string(rootimg.join("etc/fstab")).unwrap();
     assert!(fstab.contains("gid=5,mode=620") && fstab.contains("compute_"), "{fstab}");
     assert!(!rootimg.join("usr/sbin/policy-rc.d").exists());
-    assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
+    site.scratch_is_cleared("n1");
     assert!(
         fs::read_to_string("/proc/mounts")
             .unwrap()

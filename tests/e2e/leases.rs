@@ -54,9 +54,7 @@ fn a_cancelled_build_leaves_no_process_and_no_scratch() {
     assert_eq!(state(&site, 1), "cancelled");
     let scratch = site.path("n1/scratch");
     eventually("the worker to be gone", Duration::from_secs(5), || (workers_in(&scratch) == 0).then_some(()));
-    eventually("scratch to be cleared", Duration::from_secs(5), || {
-        (fs::read_dir(&scratch).unwrap().count() == 0).then_some(())
-    });
+    site.scratch_is_cleared("n1");
     assert!(!site.rootimgdir("a").join("rootimg").exists());
     site.cli.run("builds cancel 1").exited(3).says("already ended");
     // The agent is free again, and the build can be asked for again.
@@ -125,7 +123,7 @@ fn an_agent_that_is_told_to_stop_reports_its_attempt_lost_at_once() {
     until_packages(&site, 1);
     site.agent_daemon("n1").stop();
     eventually("the build to be queued again", Duration::from_secs(5), || (state(&site, 1) == "queued").then_some(()));
-    assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
+    site.scratch_is_cleared("n1");
     site.cli.ok("builds cancel 1");
 }
 
@@ -153,7 +151,7 @@ fn a_frozen_agent_loses_its_attempt_and_builds_the_next_one_when_it_is_back() {
     site.agent_daemon("n1").signal(Signal::CONT);
     assert_eq!(until_ended(&site, 1), "succeeded");
     assert_eq!(build(&site, 1)["attempts"].as_array().unwrap().len(), 2);
-    assert_eq!(fs::read_dir(site.path("n1/scratch")).unwrap().count(), 0, "scratch is left");
+    site.scratch_is_cleared("n1");
 }
 
 #[test]

@@ -12,5 +12,5 @@ mod wait;
 pub use cli::{Cli, Ran};
 pub use fixture::{arch, debian, mirrors};
 pub use process::{Daemon, binary};
-pub use site::{AgentOptions, Site, SiteOptions, join, text};
+pub use site::{AgentOptions, CLEARED, Site, SiteOptions, join, text};
 pub use wait::eventually;

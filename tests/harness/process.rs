@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::wait::eventually;
 
 /// How long a daemon may take to end after it was asked to.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The path of one of the workspace's programs, beside the test's own executable.
 pub fn binary(name: &str) -> PathBuf {

@@ -14,7 +14,10 @@ use crate::process::{Daemon, binary};
 use crate::wait::eventually;
 
 /// How long a program may take to be there.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
+
+/// How long the deletion of a tree may take: disks that discard as they delete need milliseconds per file.
+pub const CLEARED: Duration = Duration::from_secs(40);
 
 /// What differs from the usual site.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +158,12 @@ impl Site {
     /// An agent's process.
     pub fn agent_daemon(&mut self, name: &str) -> &mut Daemon {
         &mut self.agents.iter_mut().find(|(known, _)| known == name).expect("it was started").1
+    }
+
+    /// Waits until an agent has cleared its scratch folder, and panics if it doesn't.
+    pub fn scratch_is_cleared(&self, agent: &str) {
+        let scratch = self.path(&format!("{agent}/scratch"));
+        eventually("scratch to be cleared", CLEARED, || (fs::read_dir(&scratch).ok()?.count() == 0).then_some(()));
     }
 
     /// Writes a file below the install root; returns its path.
