@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use model::arch::Arch;
 use proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -63,11 +62,6 @@ impl Facts {
                 .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
-    }
-
-    /// The architecture that it builds natively, if we know it.
-    pub fn native(&self) -> Option<Arch> {
-        self.arch.parse().ok()
     }
 
     /// Whether a tool was found.

@@ -22,6 +22,8 @@ pub mod pki;
 pub mod plans;
 pub mod queue;
 pub mod receive;
+#[cfg(test)]
+mod samples;
 pub mod scheduler;
 pub mod serve;
 pub mod session;

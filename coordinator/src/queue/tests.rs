@@ -1,46 +1,14 @@
 use model::arch::Arch;
-use model::build::{BuildState, Needs, PackWish};
 
 use super::*;
+use crate::samples;
 
 fn build(id: u64, arch: Arch, dir: &str) -> Build {
-    Build {
-        id: BuildId::new(id).unwrap(),
-        osimage: "compute".parse().unwrap(),
-        revision: 1,
-        arch,
-        needs: Needs { package_system: "apt".into(), osvers: "debian12.5".into(), ..Needs::default() },
-        rootimgdir: dir.into(),
-        part: Part::Both,
-        pack: PackWish::default(),
-        submitted_by: "root".parse().unwrap(),
-        submitted_ms: 0,
-        ended_ms: 0,
-        priority: 0,
-        plan: None,
-        state: BuildState::Queued,
-        attempts: Vec::new(),
-        generation: None,
-        artefacts: Vec::new(),
-        warnings: Vec::new(),
-    }
+    Build { arch, rootimgdir: dir.into(), ..samples::build(id) }
 }
 
 fn agent(name: &str, arch: Arch, os: &str) -> Candidate {
-    let facts = AgentFacts {
-        arch,
-        os: os.into(),
-        kernel: "6.1".into(),
-        package_systems: vec!["apt".into()],
-        tools: Vec::new(),
-        scratch_free_bytes: 50 << 30,
-        scratch_total_bytes: 100 << 30,
-        memory_bytes: 8 << 30,
-        cpus: 2,
-        install: InstallView::Nfs,
-        slots: 1,
-        version: "1".into(),
-    };
+    let facts = AgentFacts { arch, os: os.into(), ..samples::facts() };
     Candidate { name: name.parse().unwrap(), facts: Some(facts), connected: true, in_hand: 0 }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::agent::{AgentFacts, AgentRecord, InstallView};
+use model::agent::AgentRecord;
 use model::arch::Arch;
 use model::build::{Build, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, AttemptId, Generation};
@@ -16,6 +16,7 @@ use super::{AgentEvent, Desk, Greeting, NewBuild, Parts, Scheduler, SessionId, T
 use crate::config::Config;
 use crate::logs::Logs;
 use crate::plans::Plans;
+use crate::samples;
 use crate::store::Store;
 
 /// Longer than anything here takes, shorter than a wait for ever.
@@ -63,7 +64,7 @@ impl Site {
 
     async fn greet(&self, running: Vec<AttemptId>) -> (Welcome, mpsc::Receiver<ToAgent>) {
         let (outbox, orders) = mpsc::channel(16);
-        let greeting = Greeting { agent: agent(), facts: facts(), running, lost: Vec::new(), outbox };
+        let greeting = Greeting { agent: agent(), facts: samples::facts(), running, lost: Vec::new(), outbox };
         (self.scheduler.greet(greeting).await.unwrap(), orders)
     }
 
@@ -100,23 +101,6 @@ fn agent() -> AgentName {
 
 fn attempt(number: u32) -> AttemptId {
     AttemptId { build: model::id::BuildId::FIRST, attempt: Attempt::new(number).unwrap() }
-}
-
-fn facts() -> AgentFacts {
-    AgentFacts {
-        arch: Arch::X86_64,
-        os: "debian12".into(),
-        kernel: "6.1".into(),
-        package_systems: vec!["apt".into()],
-        tools: Vec::new(),
-        scratch_free_bytes: 50 << 30,
-        scratch_total_bytes: 100 << 30,
-        memory_bytes: 8 << 30,
-        cpus: 2,
-        install: InstallView::Local,
-        slots: 1,
-        version: "1".into(),
-    }
 }
 
 fn wanted(parts: &Parts) -> NewBuild {

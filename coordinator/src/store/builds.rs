@@ -74,32 +74,12 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use model::arch::Arch;
-    use model::build::{BuildState, Needs, PackWish, Part};
 
     use super::*;
+    use crate::samples;
 
     fn build(id: BuildId, osimage: &str) -> Build {
-        Build {
-            id,
-            osimage: osimage.parse().unwrap(),
-            revision: 1,
-            arch: Arch::X86_64,
-            needs: Needs::default(),
-            rootimgdir: "/install/r".into(),
-            part: Part::Both,
-            pack: PackWish::default(),
-            submitted_by: "root".parse().unwrap(),
-            submitted_ms: 0,
-            ended_ms: 0,
-            priority: 0,
-            plan: None,
-            state: BuildState::Queued,
-            attempts: Vec::new(),
-            generation: None,
-            artefacts: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Build { osimage: osimage.parse().unwrap(), ..samples::build(id.get()) }
     }
 
     #[tokio::test]

@@ -1,10 +1,9 @@
-use model::arch::Arch;
-use model::build::{AttemptRecord, BuildState, Needs, PackWish, Part};
-use model::id::BuildId;
+use model::build::{AttemptRecord, BuildState};
 
 use super::*;
 use crate::config::Config;
 use crate::plans::Plans;
+use crate::samples;
 use crate::scheduler::{Desk, Parts};
 
 fn build(attempts: u32) -> Build {
@@ -19,26 +18,7 @@ fn build(attempts: u32) -> Build {
         staging: ".imgctl/staging/x".into(),
         published: None,
     };
-    Build {
-        id: BuildId::FIRST,
-        osimage: "compute".parse().unwrap(),
-        revision: 1,
-        arch: Arch::X86_64,
-        needs: Needs::default(),
-        rootimgdir: "/install/r".into(),
-        part: Part::Both,
-        pack: PackWish::default(),
-        submitted_by: "root".parse().unwrap(),
-        submitted_ms: 0,
-        ended_ms: 0,
-        priority: 0,
-        plan: None,
-        state: BuildState::Queued,
-        attempts: (1..=attempts).map(attempt).collect(),
-        generation: None,
-        artefacts: Vec::new(),
-        warnings: Vec::new(),
-    }
+    Build { attempts: (1..=attempts).map(attempt).collect(), ..samples::build(1) }
 }
 
 fn line(text: &str) -> LogLine {

@@ -1,0 +1,48 @@
+//! What the unit tests of several modules start from: a build and an agent of the usual kind.
+
+use model::agent::{AgentFacts, InstallView};
+use model::arch::Arch;
+use model::build::{Build, BuildState, Needs, PackWish, Part};
+use model::id::BuildId;
+
+/// A queued build of `compute`, which any agent of [`facts`] can run.
+pub(crate) fn build(id: u64) -> Build {
+    Build {
+        id: BuildId::new(id).unwrap(),
+        osimage: "compute".parse().unwrap(),
+        revision: 1,
+        arch: Arch::X86_64,
+        needs: Needs { package_system: "apt".into(), osvers: "debian12.5".into(), ..Needs::default() },
+        rootimgdir: "/install/r".into(),
+        part: Part::Both,
+        pack: PackWish::default(),
+        submitted_by: "root".parse().unwrap(),
+        submitted_ms: 0,
+        ended_ms: 0,
+        priority: 0,
+        plan: None,
+        state: BuildState::Queued,
+        attempts: Vec::new(),
+        generation: None,
+        artefacts: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// A Debian node with room for one attempt.
+pub(crate) fn facts() -> AgentFacts {
+    AgentFacts {
+        arch: Arch::X86_64,
+        os: "debian12".into(),
+        kernel: "6.1".into(),
+        package_systems: vec!["apt".into()],
+        tools: Vec::new(),
+        scratch_free_bytes: 50 << 30,
+        scratch_total_bytes: 100 << 30,
+        memory_bytes: 8 << 30,
+        cpus: 2,
+        install: InstallView::Nfs,
+        slots: 1,
+        version: "1".into(),
+    }
+}
