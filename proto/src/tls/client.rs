@@ -9,6 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::AsyncBufReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -82,7 +83,12 @@ async fn dial(target: &str, tls: TlsConnector) -> std::io::Result<tokio_rustls::
     let handshake = async {
         let tcp = TcpStream::connect(target).await?;
         tcp.set_nodelay(true)?;
-        tls.connect(name, tcp).await
+        let mut stream = tls.connect(name, tcp).await?;
+        // With TLS 1.3 our side is done before the coordinator has looked at our certificate. It speaks first in HTTP/2, so
+        // its first words, or the alert in their place, say whether it was taken; a request sent blindly would
+        // only be cancelled, without the reason.
+        stream.fill_buf().await?;
+        Ok(stream)
     };
     let timed_out = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 s");
     tokio::time::timeout(CONNECT_LIMIT, handshake).await.map_err(timed_out)?
