@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +18,9 @@ use crate::build::failure::chain;
 use crate::config::Config;
 use crate::{join as joining, worker};
 
+/// How long what can't be interrupted may hold up the end of the process.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// `imgctl-agent run`.
 pub fn run(config: &Path) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
@@ -26,8 +30,12 @@ pub fn run(config: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&chain(&error), 2),
     };
-    let ended =
-        Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| runtime.block_on(until_stopped(config)));
+    let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| {
+        let ended = runtime.block_on(until_stopped(config));
+        // A tree that is still being deleted is found at the next start.
+        runtime.shutdown_timeout(LEAVING);
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error), 1),

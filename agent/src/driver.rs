@@ -4,15 +4,20 @@
 //! journal before it is sent, and sent again after a break until it is acknowledged. Where the journal can't be
 //! written, the attempt ends, lost, and is reported from memory; the agent lives on.
 
-use std::collections::BTreeMap;
+mod leftovers;
+mod stopping;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::id::AttemptId;
 use proto::v1;
 use proto::v1::coordinator_message::Message as FromCoordinator;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, clear};
@@ -23,21 +28,11 @@ use crate::hands::{Admission, Hand, Hands, Leaving};
 use crate::inspect::Facts;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
-use crate::log_push::LogPush;
 use crate::spool;
 use crate::worker::report::now_ms;
 
 /// Messages waiting for the driver; every sender waits its turn.
 const INBOX: usize = 256;
-
-/// How long killed workers may take to go when the agent stops.
-const STOPPING: Duration = Duration::from_secs(8);
-
-/// How long the coordinator may take to hear of it.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What the coordinator hears then.
-const STOPPED: &str = "the agent was stopped";
 
 /// What the driver hears.
 #[derive(Debug)]
@@ -61,6 +56,8 @@ pub enum Message {
     Ended(AttemptId),
     /// The log that an earlier run of the agent left of an attempt is with the coordinator, or never will be.
     LogArrived(AttemptId),
+    /// What an earlier run of the agent left is gone, or will not go.
+    Cleared,
 }
 
 /// See the module.
@@ -79,6 +76,10 @@ pub struct Driver {
     inbox: mpsc::Receiver<Message>,
     tell: mpsc::Sender<Message>,
     tasks: JoinSet<()>,
+    /// Which attempt a task carries out.
+    carried: HashMap<Id, AttemptId>,
+    /// Folders that an earlier run left, until they are being cleared.
+    leftovers: Vec<PathBuf>,
 }
 
 impl Driver {
@@ -96,31 +97,38 @@ impl Driver {
             let log = spool::log(&spool::folder(&config.spool(), entry.attempt));
             Hand { log_behind: spool::extent_of(&log).lines > 0, ..Hand::at_rest(entry) }
         };
-        let hands = Hands::new(config.slots, over.into_iter().map(leftover).collect());
+        let mut hands = Hands::new(config.slots, over.into_iter().map(leftover).collect());
+        // The spool of an attempt whose last event is still to be sent stays.
+        let leftovers = leftovers::find(&config, &hands.named());
+        hands.hold(!leftovers.is_empty());
         let lost = lost.into_iter().map(|entry| entry.attempt).collect();
-        let (out, tasks) = (None, JoinSet::new());
-        let driver =
-            Self { config, facts, journal, instance, hands, lost, out, link, inbox, tell: tell.clone(), tasks };
+        let driver = Self {
+            config,
+            facts,
+            journal,
+            instance,
+            hands,
+            lost,
+            out: None,
+            link,
+            inbox,
+            tell: tell.clone(),
+            tasks: JoinSet::new(),
+            carried: HashMap::new(),
+            leftovers,
+        };
         Ok((driver, tell))
-    }
-
-    /// Which attempts' spool must stay: their last event is still to be sent.
-    pub fn kept(&self) -> Vec<AttemptId> {
-        self.hands.named()
     }
 
     /// Works until `shutdown`, then ends every attempt and tells the coordinator.
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.push_leftover_logs();
+        self.clear_leftovers();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return self.stop().await,
                 Some(message) = self.inbox.recv() => self.hear(message).await,
-                Some(ended) = self.tasks.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "the task of an attempt failed");
-                    }
-                }
+                Some(ended) = self.tasks.join_next_with_id() => self.task_ended(ended),
             }
         }
     }
@@ -137,7 +145,36 @@ impl Driver {
             Message::Happened(attempt, what) => self.happened(attempt, what).await,
             Message::Ended(attempt) => self.ended(attempt).await,
             Message::LogArrived(attempt) => self.log_arrived(attempt),
+            Message::Cleared => {
+                self.hands.hold(false);
+                self.start_waiting().await;
+            }
         }
+    }
+
+    /// A task that panicked has not said that it ended: its attempt is lost, and the slot is given back once the rest
+    /// of it is cleared away. Its worker went with it.
+    fn task_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let error = match ended {
+            Ok((id, ())) => {
+                self.carried.remove(&id);
+                return;
+            }
+            Err(error) => error,
+        };
+        tracing::error!(%error, "a task of the agent failed");
+        let Some(attempt) = self.carried.remove(&error.id()) else { return };
+        if let Some(hand) = self.hands.get_mut(attempt) {
+            hand.end(Leaving::Lost(format!("a fault of imgctl: the agent's own work on it ended early ({error})")));
+        }
+        let (scratch, tell) = (self.config.scratch().join(attempt.to_string()), self.tell.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = clear(scratch).await {
+                tracing::warn!(%attempt, "{}", chain(&*error));
+            }
+            // The driver outlives its tasks.
+            let _ = tell.send(Message::Ended(attempt)).await;
+        });
     }
 
     fn hello(&self) -> v1::Hello {
@@ -220,7 +257,8 @@ impl Driver {
             forget: hand.forget.clone(),
         };
         self.hands.insert(hand);
-        self.tasks.spawn(attempt.run());
+        let task = self.tasks.spawn(attempt.run());
+        self.carried.insert(task.id(), id);
     }
 
     /// Reports an attempt lost that was never started.
@@ -319,6 +357,10 @@ impl Driver {
             }
             None => {}
         }
+        self.start_waiting().await;
+    }
+
+    async fn start_waiting(&mut self) {
         while let Some((id, assign)) = self.hands.next_to_start() {
             self.start(id, assign).await;
         }
@@ -352,55 +394,6 @@ impl Driver {
         let (journal, entry) = (self.journal.clone(), entry.clone());
         let written = tokio::task::spawn_blocking(move || journal.write(&entry)).await;
         written.unwrap_or(Ok(()))
-    }
-
-    /// Logs of attempts whose last event an earlier run of the agent could not get acknowledged.
-    fn push_leftover_logs(&mut self) {
-        for hand in self.hands.iter().filter(|hand| hand.log_behind) {
-            let attempt = hand.entry.attempt;
-            let path = spool::log(&spool::folder(&self.config.spool(), attempt));
-            let (extent_sender, extent) = watch::channel(spool::extent_of(&path));
-            let push = LogPush { attempt, path, extent, link: self.link.clone() };
-            let (forget, tell) = (hand.forget.clone(), self.tell.clone());
-            self.tasks.spawn(async move {
-                let _open = extent_sender;
-                push.start(forget).arrived().await;
-                // The driver outlives its tasks.
-                let _ = tell.send(Message::LogArrived(attempt)).await;
-            });
-        }
-    }
-
-    /// Takes no more work, ends what runs, and gives the coordinator a moment to hear of it. What it does not hear
-    /// now it hears from the journal, at the next start.
-    async fn stop(mut self) {
-        if let Some(out) = &self.out {
-            let leaving = v1::agent_message::Message::Leaving(v1::Leaving {});
-            // No room: then the session is stuck, and its end says the same.
-            let _ = out.try_send(v1::AgentMessage { message: Some(leaving) });
-        }
-        for (id, assign) in self.hands.take_waiting() {
-            self.refuse(id, assign.osimage, STOPPED.to_owned()).await;
-        }
-        for hand in self.hands.iter().filter(|hand| hand.running).map(|hand| hand.entry.attempt).collect::<Vec<_>>() {
-            self.leave(hand, Leaving::Lost(STOPPED.to_owned())).await;
-        }
-        self.hear_while(STOPPING, |driver| driver.hands.iter().any(|hand| hand.running)).await;
-        let unheard = |hand: &Hand| !hand.entry.unacknowledged.is_empty();
-        self.hear_while(FAREWELL, |driver| driver.out.is_some() && driver.hands.iter().any(unheard)).await;
-    }
-
-    /// Goes on while something is so, for a limited time, and takes no work.
-    async fn hear_while(&mut self, limit: Duration, so: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + limit;
-        while so(self) {
-            match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
-                // Unanswered: if the agent comes back at once, it is given the attempt again.
-                Ok(Some(Message::Said(FromCoordinator::Assign(_)))) => {}
-                Ok(Some(message)) => self.hear(message).await,
-                Ok(None) | Err(_) => return,
-            }
-        }
     }
 }
 

@@ -76,6 +76,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Hands {
     slots: usize,
+    held: bool,
     all: BTreeMap<AttemptId, Hand>,
     waiting: VecDeque<(AttemptId, v1::Assign)>,
 }
@@ -84,7 +85,12 @@ impl Hands {
     /// None of them running.
     pub fn new(slots: u16, all: Vec<Hand>) -> Self {
         let all = all.into_iter().map(|hand| (hand.entry.attempt, hand)).collect();
-        Self { slots: slots.into(), all, waiting: VecDeque::new() }
+        Self { slots: slots.into(), held: false, all, waiting: VecDeque::new() }
+    }
+
+    /// While held, nothing may start: what an earlier run left still takes up space.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Judges an assignment.
@@ -101,7 +107,7 @@ impl Hands {
     }
 
     fn has_free_slot(&self) -> bool {
-        self.all.values().filter(|hand| hand.running).count() < self.slots
+        !self.held && self.all.values().filter(|hand| hand.running).count() < self.slots
     }
 
     /// Lets an assignment wait.
@@ -181,6 +187,18 @@ mod tests {
         assert_eq!(hands.next_to_start().unwrap().0, id("9.1"));
         hands.stop_waiting(id("3.1"));
         assert_eq!(hands.next_to_start(), None);
+    }
+
+    #[test]
+    fn nothing_starts_while_left_overs_are_cleared() {
+        let mut hands = Hands::new(1, Vec::new());
+        hands.hold(true);
+        assert_eq!(hands.admit(id("1.1")), Admission::Wait);
+        hands.wait(id("1.1"), v1::Assign::default());
+        assert_eq!(hands.admit(id("2.1")), Admission::Refuse);
+        assert_eq!(hands.next_to_start(), None);
+        hands.hold(false);
+        assert_eq!(hands.next_to_start().unwrap().0, id("1.1"));
     }
 
     #[test]

@@ -3,14 +3,18 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proto::tls::{self, Identity, NewKey, TlsError};
 use proto::v1;
 use proto::v1::enrolment_client::EnrolmentClient;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::args::Join;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
+
+/// How long the coordinator may take to sign.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Why this node did not join.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +86,10 @@ pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
         agent: name.clone(),
         signing_request_pem: key.signing_request_pem.clone(),
     };
-    let answer =
-        EnrolmentClient::new(channel).join(request).await.map_err(|status| refused(&args.coordinator, &status))?;
+    let mut client = EnrolmentClient::new(channel);
+    let answer = tokio::time::timeout(ANSWER, client.join(request)).await;
+    let late = || Status::deadline_exceeded(format!("no answer within {} s", ANSWER.as_secs()));
+    let answer = answer.unwrap_or_else(|_| Err(late())).map_err(|status| refused(&args.coordinator, &status))?;
     let answer = answer.into_inner();
     let identity = Identity::new(answer.certificate_pem, key.key_pem, answer.ca_pem);
     identity.store(&folder).map_err(JoinError::Identity)?;

@@ -30,7 +30,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::id::AttemptId;
 use rustix::fs::{FlockOperation, flock};
 use tokio_util::sync::CancellationToken;
 
@@ -79,8 +78,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Agen
     let journal = Journal::open(&config.journal())?;
     let instance = instance().map_err(AgentError::Runtime)?;
     let (driver, tell) = Driver::new(config.clone(), facts, journal, link, instance)?;
-    clear_leftovers(&config.scratch(), &[]).await;
-    clear_leftovers(&config.spool(), &driver.kept()).await;
     let session = tokio::spawn(Session { config, driver: tell, link: sender }.run());
     driver.run(shutdown).await;
     session.abort();
@@ -108,21 +105,6 @@ fn make(folder: &Path, mode: u32) -> Result<(), AgentError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
     let made = made.and_then(|()| std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)));
     made.map_err(|source| AgentError::Folder { path: folder.to_owned(), source })
-}
-
-/// Clears what attempts of an earlier run left, and touches nothing else in the folder.
-async fn clear_leftovers(folder: &Path, kept: &[AttemptId]) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let attempt = entry.file_name().to_str().and_then(journal::parse_attempt);
-        if attempt.is_none_or(|attempt| kept.contains(&attempt)) {
-            continue;
-        }
-        tracing::info!("clearing what an earlier run left in {}", entry.path().display());
-        if let Err(error) = attempt::clear(entry.path()).await {
-            tracing::warn!("{}", build::failure::chain(&*error));
-        }
-    }
 }
 
 /// Sixteen random bytes, in hexadecimal.

@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A coordinator that could not say what went wrong may find its feet within seconds; one that fails more often in a
 /// row has a fault that no waiting mends.
 const UNEXPLAINED: u32 = 5;
+/// How long the next piece of a plan may take.
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Why something did not get across.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +131,19 @@ impl Tries {
 }
 
 async fn fetch(channel: Channel, attempt: AttemptId) -> Result<Vec<u8>, Status> {
-    let mut chunks = SessionsClient::new(channel).fetch_plan(reference(attempt)).await?.into_inner();
+    let mut client = SessionsClient::new(channel);
+    let mut chunks = answered(client.fetch_plan(reference(attempt))).await??.into_inner();
     let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = answered(chunks.next()).await? {
         bytes.extend_from_slice(&chunk?.data);
     }
     Ok(bytes)
+}
+
+/// A connection that is cut is found out by its keep-alive; this is for a coordinator that lives and does not answer.
+async fn answered<F: IntoFuture>(answer: F) -> Result<F::Output, Status> {
+    let late = |_| Status::unknown(format!("no answer for {} s", UNANSWERED.as_secs()));
+    tokio::time::timeout(UNANSWERED, answer).await.map_err(late)
 }
 
 async fn upload(channel: Channel, attempt: AttemptId, path: &Path) -> Result<v1::UploadResponse, Status> {
@@ -196,6 +205,17 @@ mod tests {
             let error = tries.again(fault).unwrap_err();
             assert_eq!(error.to_string(), "the coordinator fails over the plan again and again: internal error");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_lives_and_does_not_answer_fails_for_no_reason_given() {
+        let status = answered(std::future::pending::<()>()).await.unwrap_err();
+        let mut tries = Tries::new("the plan");
+        for _ in 0..UNEXPLAINED {
+            tries.again(status.clone()).unwrap();
+        }
+        let error = tries.again(status).unwrap_err();
+        assert_eq!(error.to_string(), "the coordinator fails over the plan again and again: no answer for 30 s");
     }
 
     #[test]

@@ -116,8 +116,42 @@ async fn after_a_crash_the_attempt_is_reported_lost_and_cleared_away() {
     let hello = peer.next_hello().await;
     assert!(hello.running.is_empty());
     assert_eq!(hello.lost, [agent::event::reference(attempt())]);
-    assert!(is_empty(&peer.config.scratch()));
-    peer.settled(|config| is_empty(&config.journal())).await;
+    peer.settled(|config| is_empty(&config.journal()) && is_empty(&config.scratch()) && is_empty(&config.spool()))
+        .await;
+    agent.abort();
+}
+
+/// A file system of its own in a left-over: nothing of it is deleted as long as it is there.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(point: &Path) -> Self {
+        std::fs::create_dir_all(point).unwrap();
+        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(point).status().unwrap();
+        assert!(mounted.success());
+        Self(point.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg(&self.0).status().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_connects_before_it_clears_and_builds_after() {
+    let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), ..Script::default() }).await;
+    let left = peer.config.scratch().join("3.1");
+    let mounted = Mounted::new(&left.join("out/rootimg/mnt"));
+    let agent = peer.agent(CancellationToken::new());
+    peer.next_hello().await;
+    // Assigned with the welcome, but not begun: two seconds long it tries to clear.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(left.exists() && is_empty(&peer.config.journal()));
+    drop(mounted);
+    peer.events_to_the_last().await;
+    assert!(!left.exists());
     agent.abort();
 }
 

@@ -1,0 +1,46 @@
+//! What can't be brought about from outside: a fault of the agent's own.
+
+use std::time::Duration;
+
+use super::*;
+use crate::journal::parse_attempt;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_task_that_panics_gives_its_slot_back_and_its_attempt_is_lost() {
+    let state = tempfile::tempdir().unwrap();
+    let config = Arc::new(Config::new("nowhere:1", state.path()));
+    let journal = Journal::open(&config.journal()).unwrap();
+    let (_sender, link) = Link::new();
+    let facts = Arc::new(Facts::gather());
+    let (mut driver, tell) = Driver::new(config.clone(), facts, journal, link, "test".to_owned()).unwrap();
+    let (broken, next) = (parse_attempt("7.2").unwrap(), parse_attempt("8.1").unwrap());
+    std::fs::create_dir_all(config.scratch().join("7.2/out")).unwrap();
+    driver.hands.insert(Hand { running: true, ..Hand::at_rest(Entry::new(broken, String::new())) });
+    let task = driver.tasks.spawn(async { panic!("the test said so") });
+    driver.carried.insert(task.id(), broken);
+    let (out, mut said) = mpsc::channel(100);
+    let resume = vec![v1::EventAck { attempt: Some(reference(broken)), number: 0 }];
+    let welcome = v1::Welcome { resume, ..v1::Welcome::default() };
+    tell.send(Message::Welcome { welcome, out }).await.unwrap();
+    let assign = v1::Assign { attempt: Some(reference(next)), ..v1::Assign::default() };
+    tell.send(Message::Said(FromCoordinator::Assign(assign))).await.unwrap();
+    let driver = tokio::spawn(driver.run(CancellationToken::new()));
+
+    let heard = tokio::time::timeout(PATIENCE, said.recv()).await.unwrap().unwrap().message;
+    let Some(v1::agent_message::Message::Event(v1::Event { event: Some(event), .. })) = heard else {
+        panic!("{heard:?}")
+    };
+    let v1::event::Event::Lost(lost) = event else { panic!("{event:?}") };
+    assert!(lost.reason.contains("a fault of imgctl") && lost.reason.contains("the test said so"), "{}", lost.reason);
+    assert!(!config.scratch().join("7.2").exists());
+    // The slot is free: what waited for it starts, and is written down.
+    let started = async {
+        while !config.journal().join("8.1.json").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, started).await.unwrap();
+    driver.abort();
+}
