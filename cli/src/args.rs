@@ -137,7 +137,7 @@ Examples:
         /// The build's number
         build: BuildId,
     },
-    /// List the build nodes, show one, let one join
+    /// List the build nodes, show one, let one join, drain, remove
     #[command(subcommand)]
     Agents(AgentsVerb),
 }
@@ -193,6 +193,9 @@ pub struct RunArgs {
     /// Build anew although the tree was edited by hand; the edits are lost
     #[arg(long)]
     pub discard_edits: bool,
+    /// Higher goes first among the builds that wait; from -100 to 100
+    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    pub priority: i32,
 }
 
 /// `genimage`.
@@ -391,6 +394,30 @@ pub enum AgentsVerb {
     Show {
         /// The agent
         name: AgentName,
+    },
+    /// Give build nodes no more work; what they have in hand they end
+    #[command(after_help = "Example:\n  imgctl agents drain p9-01 --reason 'new disk on Monday'")]
+    Drain {
+        /// The agents
+        #[arg(required = true)]
+        names: Vec<AgentName>,
+        /// For whoever wonders later
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Give drained build nodes work again
+    #[command(after_help = "Example:\n  imgctl agents undrain p9-01")]
+    Undrain {
+        /// The agents
+        #[arg(required = true)]
+        names: Vec<AgentName>,
+    },
+    /// Cut build nodes off at once; what they have in hand is queued again
+    #[command(visible_alias = "remove", after_help = "Example:\n  imgctl agents rm p9-01")]
+    Rm {
+        /// The agents
+        #[arg(required = true)]
+        names: Vec<AgentName>,
     },
     /// Make a token that lets one agent join, once
     #[command(after_help = "\

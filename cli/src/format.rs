@@ -54,6 +54,11 @@ fn moment_in(ms: i64, zone: &TimeZone) -> String {
     }
 }
 
+/// How long ago a moment was: `3s ago`; nothing for none.
+pub fn ago(ms: i64, now_ms: i64) -> String {
+    if ms == 0 { NOTHING.to_owned() } else { format!("{} ago", duration(now_ms - ms)) }
+}
+
 /// The present, in milliseconds since 1970.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
@@ -94,6 +99,7 @@ mod tests {
         assert_eq!(span(0, 0, 9), "-");
         assert_eq!(span(1000, 0, 4000), "3s");
         assert_eq!(span(1000, 3000, 9000), "2s");
+        assert_eq!((ago(0, 9).as_str(), ago(1000, 4000).as_str()), ("-", "3s ago"));
     }
 
     #[test]

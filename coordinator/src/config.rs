@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::stage::Stage;
 use serde::{Deserialize, Serialize};
 
 /// Where the file is looked for when none is named.
@@ -34,6 +35,53 @@ pub struct Config {
     pub root_password_hash: Option<String>,
     /// Threads for packing; 0 means one per processor.
     pub pack_threads: usize,
+    /// How long a worker may say nothing in each stage, in seconds.
+    pub silence_seconds: SilenceSeconds,
+}
+
+/// How long a worker may say nothing in each stage, in seconds; 0: for ever. At half of it the log warns, at the
+/// whole of it the build fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each is a stage")]
+pub struct SilenceSeconds {
+    pub prepare: u32,
+    pub packages: u32,
+    pub otherpkgs: u32,
+    pub configure: u32,
+    pub postinstall: u32,
+    pub initrd: u32,
+    pub publish: u32,
+}
+
+impl Default for SilenceSeconds {
+    fn default() -> Self {
+        Self {
+            prepare: 300,
+            packages: 1800,
+            otherpkgs: 1800,
+            configure: 300,
+            postinstall: 1800,
+            initrd: 900,
+            publish: 600,
+        }
+    }
+}
+
+impl SilenceSeconds {
+    /// Each stage with its limit.
+    pub fn limits(&self) -> Vec<(Stage, u32)> {
+        let of = |stage| match stage {
+            Stage::Prepare => self.prepare,
+            Stage::Packages => self.packages,
+            Stage::Otherpkgs => self.otherpkgs,
+            Stage::Configure => self.configure,
+            Stage::Postinstall => self.postinstall,
+            Stage::Initrd => self.initrd,
+            Stage::Publish => self.publish,
+        };
+        Stage::ALL.map(|stage| (stage, of(stage))).to_vec()
+    }
 }
 
 impl Default for Config {
@@ -44,6 +92,7 @@ impl Default for Config {
             install_dir: "/install".into(),
             lease_seconds: 15,
             max_wait_seconds: 3600,
+            silence_seconds: SilenceSeconds::default(),
             max_attempts: 3,
             keep_generations: 3,
             root_password_hash: None,
@@ -158,7 +207,8 @@ mod tests {
         let text = fs::read_to_string(&shipped).unwrap();
         let loaded = toml::to_string(&Config::load(&shipped).unwrap()).unwrap();
         assert_eq!(loaded, toml::to_string(&Config::default()).unwrap());
-        for key in loaded.lines().filter_map(|line| line.split(' ').next()).chain(["root_password_hash"]) {
+        let keys = loaded.lines().filter_map(|line| line.split_once(" =")).map(|(key, _)| key);
+        for key in keys.chain(["root_password_hash"]) {
             assert!(text.contains(&format!("{key} =")), "{key}");
         }
     }

@@ -1,11 +1,13 @@
 //! Which waiting build goes to which agent, and why one waits. Pure: no clock, no locks, no store.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
 
-use model::agent::{AgentFacts, InstallView};
-use model::build::{Build, Part};
+use model::agent::{AgentRecord, InstallView};
+use model::arch::Arch;
+use model::build::{Build, Needs, Part};
 use model::id::BuildId;
 use model::name::AgentName;
 
@@ -13,49 +15,78 @@ use model::name::AgentName;
 const LEAST_SCRATCH: u64 = 256 << 20;
 
 /// An agent as a place to build.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Its name.
-    pub name: AgentName,
-    /// What it said of its node.
-    pub facts: Option<AgentFacts>,
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// What is recorded of it.
+    pub record: &'a AgentRecord,
     /// Whether it has a session now.
     pub connected: bool,
     /// Attempts that it has in hand.
     pub in_hand: usize,
 }
 
-/// What an agent lacks to take this build on; empty: nothing.
-pub fn lacks(build: &Build, agent: &Candidate) -> Vec<String> {
-    let mut lacks = Vec::new();
-    if let Some(wanted) = build.needs.agent.as_ref().filter(|wanted| **wanted != agent.name) {
-        lacks.push(format!("the build asks for agent {wanted}"));
+impl Candidate<'_> {
+    fn slots(&self) -> usize {
+        self.record.facts.as_ref().map_or(0, |facts| facts.slots as usize)
     }
-    let Some(facts) = &agent.facts else {
-        lacks.push("it has never connected".to_owned());
-        return lacks;
-    };
-    if facts.arch != build.arch {
-        lacks.push(format!("it is {}, the image is {}", facts.arch, build.arch));
+
+    fn has_room(&self) -> bool {
+        self.connected && self.record.drained.is_none() && self.in_hand < self.slots()
     }
-    let system = &build.needs.package_system;
-    if !facts.package_systems.contains(system) {
-        let has =
-            if facts.package_systems.is_empty() { "nothing".to_owned() } else { facts.package_systems.join(", ") };
-        lacks.push(format!("it has no tools for {system} (it has {has}); {}", tools_for(system)));
+}
+
+/// What an agent lacks to take a build on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack<'a> {
+    /// The build asks for another one.
+    Wanted(&'a AgentName),
+    /// It has never said anything of its node.
+    Unknown,
+    /// Its node's architecture, and the image's.
+    Arch(Arch, Arch),
+    /// The tools that are asked for, and those that it has.
+    Tools(&'a str, &'a [String]),
+    /// It doesn't see the install root, and why it must.
+    Install(&'a str),
+    /// Scratch space: what is free in bytes.
+    Scratch(u64),
+    /// An administrator keeps work from it.
+    Drained(&'a AgentName),
+    /// It has no session.
+    Session,
+    /// Every slot is taken: in hand, and slots.
+    Slots(usize, usize),
+}
+
+impl Lack<'_> {
+    /// Whether no waiting would help: the node is another one.
+    fn is_lasting(self) -> bool {
+        match self {
+            Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::Install(_) => true,
+            Self::Scratch(_) | Self::Drained(_) | Self::Session | Self::Slots(..) => false,
+        }
     }
-    if let Some(why) = build.needs.install.first().filter(|_| facts.install == InstallView::None) {
-        lacks.push(format!("it doesn't see the install root, and {why}"));
+}
+
+impl fmt::Display for Lack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wanted(agent) => write!(f, "the build asks for agent {agent}"),
+            Self::Unknown => f.write_str("it has never connected"),
+            Self::Arch(has, wanted) => write!(f, "it is {has}, the image is {wanted}"),
+            Self::Tools(system, []) => {
+                write!(f, "it has no tools for {system} (it has nothing); {}", tools_for(system))
+            }
+            Self::Tools(system, has) => {
+                write!(f, "it has no tools for {system} (it has {}); {}", has.join(", "), tools_for(system))
+            }
+            Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
+            Self::Scratch(free) => write!(f, "its scratch disk has only {} MiB free", free >> 20),
+            Self::Drained(agent) => write!(f, "it is drained; `imgctl agents undrain {agent}` gives it work again"),
+            Self::Session => f.write_str("it is not connected"),
+            Self::Slots(in_hand, slots) => write!(f, "it is busy ({in_hand} of {slots} in hand)"),
+        }
     }
-    if facts.scratch_free_bytes < LEAST_SCRATCH {
-        lacks.push(format!("its scratch disk has only {} MiB free", facts.scratch_free_bytes >> 20));
-    }
-    if !agent.connected {
-        lacks.push("it is not connected".to_owned());
-    } else if agent.in_hand >= facts.slots as usize {
-        lacks.push(format!("it is busy ({} of {} in hand)", agent.in_hand, facts.slots));
-    }
-    lacks
 }
 
 fn tools_for(system: &str) -> &'static str {
@@ -66,14 +97,62 @@ fn tools_for(system: &str) -> &'static str {
     }
 }
 
-/// Whether the agent could not run it even if it were idle and connected.
-pub fn never_fits(build: &Build, agent: &Candidate) -> bool {
-    let mut idle = Candidate { connected: true, in_hand: 0, ..agent.clone() };
-    if let Some(facts) = &mut idle.facts {
-        // A full disk is emptied some day.
-        facts.scratch_free_bytes = u64::MAX;
+/// What an agent lacks to take this build on; empty: nothing.
+pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
+    let mut lacks = Vec::new();
+    if let Some(wanted) = build.needs.agent.as_ref().filter(|wanted| **wanted != agent.record.name) {
+        lacks.push(Lack::Wanted(wanted));
     }
-    !lacks(build, &idle).is_empty()
+    let Some(facts) = &agent.record.facts else {
+        lacks.push(Lack::Unknown);
+        return lacks;
+    };
+    if facts.arch != build.arch {
+        lacks.push(Lack::Arch(facts.arch, build.arch));
+    }
+    let system = &build.needs.package_system;
+    if !facts.package_systems.contains(system) {
+        lacks.push(Lack::Tools(system, &facts.package_systems));
+    }
+    if let Some(why) = build.needs.install.first().filter(|_| facts.install == InstallView::None) {
+        lacks.push(Lack::Install(why));
+    }
+    if facts.scratch_free_bytes < LEAST_SCRATCH {
+        lacks.push(Lack::Scratch(facts.scratch_free_bytes));
+    }
+    if agent.record.drained.is_some() {
+        lacks.push(Lack::Drained(&agent.record.name));
+    }
+    if !agent.connected {
+        lacks.push(Lack::Session);
+    } else if agent.in_hand >= agent.slots() {
+        lacks.push(Lack::Slots(agent.in_hand, agent.slots()));
+    }
+    lacks
+}
+
+/// Whether the agent could not run it even if it were idle, connected and had room on its disk.
+pub fn never_fits(build: &Build, agent: &Candidate<'_>) -> bool {
+    lacks(build, agent).into_iter().any(Lack::is_lasting)
+}
+
+/// What builds of one kind have in common: the same agents fit them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind<'a> {
+    arch: Arch,
+    package_system: &'a str,
+    osvers: &'a str,
+    agent: Option<&'a AgentName>,
+    install: Option<&'a str>,
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of a build.
+    pub fn of(build: &'a Build) -> Self {
+        let Needs { package_system, osvers, install, agent } = &build.needs;
+        let install = install.first().map(String::as_str);
+        Self { arch: build.arch, package_system, osvers, agent: agent.as_ref(), install }
+    }
 }
 
 /// What can start now.
@@ -88,33 +167,50 @@ pub enum Start {
 /// Goes through the waiting builds, higher priority first and then in order of submission, and gives each one that
 /// can start its agent. `busy` are the rootimgdirs that a build is working on. A build that can't start holds nobody
 /// back: neither another architecture nor a later one of its own rootimgdir, which may ask for another agent.
-pub fn assign(waiting: &[&Build], agents: &mut [Candidate], busy: &BTreeSet<PathBuf>) -> Vec<Start> {
+///
+/// Its cost grows with the builds that wait plus, for each that starts and each kind that can't, the agents.
+pub fn assign(waiting: &[&Build], agents: &mut [Candidate<'_>], busy: &BTreeMap<&Path, BuildId>) -> Vec<Start> {
+    let mut packs = waiting.iter().filter(|build| build.part == Part::Packimage).count();
+    let mut room = agents.iter().filter(|agent| agent.has_room()).count();
     let mut order = waiting.to_vec();
     order.sort_by_key(|build| (Reverse(build.priority), build.id));
-    let mut taken: BTreeSet<&Path> = busy.iter().map(PathBuf::as_path).collect();
+    let (mut taken, mut without_agent) = (BTreeSet::new(), BTreeSet::new());
     let mut starts = Vec::new();
     for build in order {
-        if taken.contains(build.rootimgdir.as_path()) {
+        if room == 0 && packs == 0 {
+            break;
+        }
+        let is_pack = build.part == Part::Packimage;
+        packs -= usize::from(is_pack);
+        let kind = Kind::of(build);
+        if !is_pack && (room == 0 || without_agent.contains(&kind)) {
             continue;
         }
-        if build.part == Part::Packimage {
+        let dir = build.rootimgdir.as_path();
+        if busy.contains_key(dir) || taken.contains(dir) {
+            continue;
+        }
+        if is_pack {
             starts.push(Start::Pack(build.id));
         } else if let Some(agent) = best(build, agents) {
             agent.in_hand += 1;
-            starts.push(Start::On(build.id, agent.name.clone()));
+            room -= usize::from(!agent.has_room());
+            starts.push(Start::On(build.id, agent.record.name.clone()));
         } else {
+            // Room only shrinks in here.
+            without_agent.insert(kind);
             continue;
         }
-        taken.insert(&build.rootimgdir);
+        taken.insert(dir);
     }
     starts
 }
 
-fn best<'a>(build: &Build, agents: &'a mut [Candidate]) -> Option<&'a mut Candidate> {
-    let fits = agents.iter_mut().filter(|agent| lacks(build, agent).is_empty());
+fn best<'a, 'b>(build: &Build, agents: &'b mut [Candidate<'a>]) -> Option<&'b mut Candidate<'a>> {
+    let fits = agents.iter_mut().filter(|agent| agent.has_room() && lacks(build, agent).is_empty());
     fits.min_by_key(|agent| {
-        let os = agent.facts.as_ref().map_or("", |facts| facts.os.as_str());
-        (distance(&build.needs.osvers, os), agent.in_hand, agent.name.clone())
+        let os = agent.record.facts.as_ref().map_or("", |facts| facts.os.as_str());
+        (distance(&build.needs.osvers, os), agent.in_hand, &agent.record.name)
     })
 }
 
@@ -132,23 +228,22 @@ fn major(os: &str) -> &str {
     os.split('.').next().unwrap_or(os)
 }
 
-/// Why a build waits, in one line.
-pub fn waiting_for(build: &Build, agents: &[Candidate], holder: Option<BuildId>) -> String {
-    if let Some(holder) = holder {
-        return format!("build {holder}, which is working on {}", build.rootimgdir.display());
-    }
-    let mut reasons: Vec<(usize, String)> = agents
-        .iter()
-        .map(|agent| (agent, lacks(build, agent)))
-        .filter(|(_, lacks)| !lacks.is_empty())
-        .map(|(agent, lacks)| (lacks.len(), format!("{}: {}", agent.name, lacks.join("; "))))
-        .collect();
-    reasons.sort();
-    match reasons.into_iter().map(|(_, text)| text).next() {
-        Some(nearest) => format!("an agent ({nearest})"),
+/// Why a build that could start as far as its rootimgdir goes waits, in one line: the agent that lacks least.
+pub fn waiting_for(build: &Build, agents: &[Candidate<'_>]) -> String {
+    let nearest = agents.iter().map(|agent| (lacks(build, agent), agent)).filter(|(lacks, _)| !lacks.is_empty());
+    match nearest.min_by_key(|(lacks, agent)| (lacks.len(), &agent.record.name)) {
+        Some((lacks, agent)) => {
+            let lacks: Vec<String> = lacks.iter().map(Lack::to_string).collect();
+            format!("an agent ({}: {})", agent.record.name, lacks.join("; "))
+        }
         None if agents.is_empty() => "an agent; none has joined yet".to_owned(),
         None => "its turn".to_owned(),
     }
+}
+
+/// Why a build waits whose rootimgdir another one is working on.
+pub fn waiting_behind(build: &Build, holder: BuildId) -> String {
+    format!("build {holder}, which is working on {}", build.rootimgdir.display())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the unit tests of several modules start from: a build and an agent of the usual kind.
 
-use model::agent::{AgentFacts, InstallView};
+use model::agent::{AgentFacts, AgentRecord, InstallView};
 use model::arch::Arch;
 use model::build::{Build, BuildState, Needs, PackWish, Part};
 use model::id::BuildId;
@@ -26,6 +26,19 @@ pub(crate) fn build(id: u64) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+    }
+}
+
+/// An agent that has joined and said nothing yet.
+pub(crate) fn agent(name: &str) -> AgentRecord {
+    AgentRecord {
+        name: name.parse().unwrap(),
+        joined_ms: 0,
+        certificate_sha256: String::new(),
+        certificate_expires_ms: 0,
+        facts: None,
+        last_seen_ms: 0,
+        drained: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use model::build::{Failure, PublishedArchive};
 use model::id::AttemptId;
 use model::name::AgentName;
+use model::stage::Stage;
 use proto::v1;
 use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message as FromCoordinator;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::clock::now_ms;
-use crate::scheduler::{AgentEvent, Refused, Scheduler, ToAgent, Welcome, What};
+use crate::scheduler::{AgentEvent, Beat, Refused, Scheduler, ToAgent, Welcome, What};
 
 /// An agent is to be heard of this many times in a lease.
 const BEATS_IN_A_LEASE: u32 = 5;
@@ -58,7 +59,7 @@ impl Session {
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => if self.say(on_wire(order)).await.is_err() { return "the agent is gone".into() },
-                    None => return "a newer session took its place, or its lease ran out".into(),
+                    None => return "a newer session took its place, its lease ran out, or the agent was removed".into(),
                 },
                 message = self.inbound.message() => match message {
                     Ok(Some(message)) => if let Err(status) = self.hear(message).await {
@@ -81,7 +82,8 @@ impl Session {
         let (agent, session) = (self.agent.clone(), self.welcome.session);
         match message.message {
             Some(FromAgent::Heartbeat(beat)) => {
-                Ok(self.scheduler.heartbeat(agent, session, beat.scratch_free_bytes).await?)
+                let v1::Heartbeat { scratch_free_bytes, load_hundredths } = beat;
+                Ok(self.scheduler.heartbeat(agent, session, Beat { scratch_free_bytes, load_hundredths }).await?)
             }
             Some(FromAgent::Event(event)) => {
                 Ok(self.scheduler.event(agent, session, event_of(event)?).await.map_err(|error: Refused| error)?)
@@ -106,8 +108,11 @@ fn welcome(welcome: &Welcome) -> FromCoordinator {
 
 fn on_wire(order: ToAgent) -> FromCoordinator {
     match order {
-        ToAgent::Assign { attempt, plan, staging, osimage } => {
-            FromCoordinator::Assign(v1::Assign { attempt: Some(attempt.into()), plan_digest: plan, staging, osimage })
+        ToAgent::Assign { attempt, plan, staging, osimage, silence } => {
+            let limit = |(stage, seconds): (Stage, u32)| v1::StageSilence { stage: stage.to_string(), seconds };
+            let silence = silence.into_iter().map(limit).collect();
+            let attempt = Some(attempt.into());
+            FromCoordinator::Assign(v1::Assign { attempt, plan_digest: plan, staging, osimage, silence })
         }
         ToAgent::Ack(attempt, number) => FromCoordinator::Ack(v1::EventAck { attempt: Some(attempt.into()), number }),
         ToAgent::Drop(attempt, reason) => FromCoordinator::Drop(v1::Drop { attempt: Some(attempt.into()), reason }),

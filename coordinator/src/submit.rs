@@ -42,6 +42,8 @@ pub struct Submission {
     pub discard_edits: bool,
     /// Take every osvers of a profile.
     pub all: bool,
+    /// Higher goes first.
+    pub priority: i32,
     /// The caller's id for this request.
     pub request: String,
     /// Who asks.
@@ -272,6 +274,7 @@ impl Submitter {
             submitted_by: submission.by.clone(),
             plan: digest,
             warnings: plan.warnings,
+            priority: submission.priority,
         })
     }
 }

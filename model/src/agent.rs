@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
-use crate::name::AgentName;
+use crate::id::AttemptId;
+use crate::name::{AgentName, ImageName, UserName};
 
 /// What an agent says of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,32 @@ pub struct AgentRecord {
     pub facts: Option<AgentFacts>,
     /// When it was last heard of, in milliseconds since 1970; 0: never.
     pub last_seen_ms: i64,
+    /// Set while it gets no work.
+    #[serde(default)]
+    pub drained: Option<Drained>,
+}
+
+/// Why an agent gets no work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Who drained it.
+    pub by: UserName,
+    /// When, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// For whoever wonders later; may be empty.
+    pub reason: String,
+}
+
+/// An attempt in an agent's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentWork {
+    /// Which.
+    #[serde(flatten)]
+    pub attempt: AttemptId,
+    /// Of what.
+    pub osimage: ImageName,
+    /// The stage, `leased` before the first, `dropping` while it is cleared away.
+    pub doing: String,
 }
 
 /// An agent as shown to people.
@@ -105,6 +132,8 @@ pub struct AgentView {
     pub record: AgentRecord,
     /// Whether it can be reached.
     pub state: AgentState,
-    /// Attempts in hand: `12.1 compute`.
-    pub attempts: Vec<String>,
+    /// Attempts in hand.
+    pub work: Vec<AgentWork>,
+    /// One-minute load average of its node, times 100.
+    pub load_hundredths: u32,
 }

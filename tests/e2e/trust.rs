@@ -47,10 +47,13 @@ enum Least {
 
 /// Every call of the protocol with who may make it, written out here and not taken from the coordinator's own table:
 /// that table is what is tested.
-const CALLS: [(&str, Least); 28] = [
+const CALLS: [(&str, Least); 31] = [
     ("/imgctl.v1.Agents/CreateToken", Admin),
+    ("/imgctl.v1.Agents/Drain", Operator),
     ("/imgctl.v1.Agents/Get", Viewer),
     ("/imgctl.v1.Agents/List", Viewer),
+    ("/imgctl.v1.Agents/Remove", Admin),
+    ("/imgctl.v1.Agents/Undrain", Operator),
     ("/imgctl.v1.Builds/Cancel", Operator),
     ("/imgctl.v1.Builds/Explain", Viewer),
     ("/imgctl.v1.Builds/Get", Viewer),

@@ -238,7 +238,17 @@ impl Service {
         if session == 1 {
             let plan_digest = rootfs::digest::Digest::of(self.script.plan.as_bytes()).to_string();
             let (staging, osimage) = (".imgctl/staging/x".to_owned(), "compute".to_owned());
-            say(out, ToAgent::Assign(v1::Assign { attempt: Some(ATTEMPT), plan_digest, staging, osimage })).await;
+            say(
+                out,
+                ToAgent::Assign(v1::Assign {
+                    attempt: Some(ATTEMPT),
+                    plan_digest,
+                    staging,
+                    osimage,
+                    silence: Vec::new(),
+                }),
+            )
+            .await;
         }
         !(self.script.break_after_assign && session == 1)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::agent::{AgentFacts, AgentView};
+use model::agent::{AgentFacts, AgentState, AgentView, AgentWork, Drained};
 use model::name::AgentName;
 use proto::v1;
 
@@ -16,6 +16,9 @@ pub(super) async fn execute(verb: AgentsVerb, context: &Context) -> Result<Exit,
     match verb {
         AgentsVerb::List => list(context).await,
         AgentsVerb::Show { name } => show(name, context).await,
+        AgentsVerb::Drain { names, reason } => drain(names, &reason, context).await,
+        AgentsVerb::Undrain { names } => undrain(names, context).await,
+        AgentsVerb::Rm { names } => remove(names, context).await,
         AgentsVerb::Token { agent, valid } => token(agent, valid, context).await,
     }
 }
@@ -29,7 +32,7 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let rows: Vec<_> = agents.iter().map(row).collect();
-    let head = ["agent", "state", "arch", "os", "builds with", "scratch free", "install", "in hand"];
+    let head = ["agent", "state", "arch", "os", "builds with", "load", "scratch free", "in hand", "doing", "last seen"];
     context.table(&head, &rows, "no agent has joined yet; `imgctl agents token` lets one in")?;
     Ok(Exit::Done)
 }
@@ -40,14 +43,38 @@ fn row(view: &AgentView) -> Vec<String> {
     let slots = facts.map_or_else(String::new, |facts| format!("/{}", facts.slots));
     vec![
         view.record.name.to_string(),
-        view.state.as_str().to_owned(),
+        state(view),
         fact(|facts| facts.arch.to_string()),
         fact(|facts| facts.os.clone()),
         fact(|facts| facts.package_systems.join(" ")),
+        load(view),
         fact(|facts| format::size(facts.scratch_free_bytes)),
-        fact(|facts| facts.install.as_str().to_owned()),
-        format!("{}{slots}", view.attempts.len()),
+        format!("{}{slots}", view.work.len()),
+        format::or_nothing(&doing(view)).to_owned(),
+        format::ago(view.record.last_seen_ms, format::now_ms()),
     ]
+}
+
+/// How it stands; an administrator's word comes first.
+fn state(view: &AgentView) -> String {
+    let reachable = view.state.as_str();
+    match (&view.record.drained, view.work.is_empty()) {
+        (None, _) => reachable.to_owned(),
+        (Some(_), true) => format!("drained, {reachable}"),
+        (Some(_), false) => format!("draining, {reachable}"),
+    }
+}
+
+fn load(view: &AgentView) -> String {
+    match view.state {
+        AgentState::Connected => format!("{:.2}", f64::from(view.load_hundredths) / 100.0),
+        AgentState::Silent | AgentState::Offline => format::NOTHING.to_owned(),
+    }
+}
+
+fn doing(view: &AgentView) -> String {
+    let one = |work: &AgentWork| format!("{} {}: {}", work.attempt, work.osimage, work.doing);
+    view.work.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 async fn show(name: AgentName, context: &Context) -> Result<Exit, Failure> {
@@ -60,17 +87,74 @@ async fn show(name: AgentName, context: &Context) -> Result<Exit, Failure> {
     }
     let record = &view.record;
     let mut fields = vec![
-        ("state", view.state.as_str().to_owned()),
-        ("in hand", view.attempts.join(", ")),
+        ("state", state(&view)),
+        ("doing", doing(&view)),
+        ("load", load(&view)),
         ("joined", format::moment(record.joined_ms)),
         ("last seen", format::moment(record.last_seen_ms)),
         ("certificate", format!("sha256:{}", record.certificate_sha256)),
         ("expires", format::moment(record.certificate_expires_ms)),
     ];
+    if let Some(Drained { by, since_ms, reason }) = &record.drained {
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        fields.push(("drained", format!("by {by} on {}{reason}", format::moment(*since_ms))));
+    }
     if let Some(facts) = &record.facts {
         fields.extend(facts_fields(facts));
     }
     context.fields(&format!("agent {}", record.name), &fields)?;
+    Ok(Exit::Done)
+}
+
+async fn drain(names: Vec<AgentName>, reason: &str, context: &Context) -> Result<Exit, Failure> {
+    let mut views = Vec::new();
+    for name in names {
+        let request = v1::DrainAgentRequest { name: name.into(), reason: reason.to_owned() };
+        let answer = context.client.agents().drain(request).await;
+        let view = taken(&context.client, answer.map_err(|status| context.client.failure(&status))?.into_inner())?;
+        context.printer.note(&drained_note(&view));
+        views.push(view);
+    }
+    changed(&views, context)
+}
+
+async fn undrain(names: Vec<AgentName>, context: &Context) -> Result<Exit, Failure> {
+    let mut views: Vec<AgentView> = Vec::new();
+    for name in names {
+        let answer = context.client.agents().undrain(v1::UndrainAgentRequest { name: name.to_string() }).await;
+        views.push(taken(&context.client, answer.map_err(|status| context.client.failure(&status))?.into_inner())?);
+        context.printer.note(&format!("agent {name} gets work again"));
+    }
+    changed(&views, context)
+}
+
+async fn remove(names: Vec<AgentName>, context: &Context) -> Result<Exit, Failure> {
+    for name in names {
+        let answer = context.client.agents().remove(v1::RemoveAgentRequest { name: name.to_string() }).await;
+        let work = answer.map_err(|status| context.client.failure(&status))?.into_inner().work;
+        let again = match work.len() {
+            0 => "it had nothing in hand".to_owned(),
+            1 => "the build that it had in hand is queued again".to_owned(),
+            more => format!("the {more} builds that it had in hand are queued again"),
+        };
+        context.printer.note(&format!("agent {name} is cut off; {again}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn drained_note(view: &AgentView) -> String {
+    let name = &view.record.name;
+    match doing(view) {
+        nothing if nothing.is_empty() => format!("agent {name} is drained; it has nothing in hand"),
+        doing => format!("agent {name} gets no more work; it ends what it has in hand: {doing}"),
+    }
+}
+
+/// The notes told people; programs get the agents as they are now.
+fn changed(views: &[AgentView], context: &Context) -> Result<Exit, Failure> {
+    if context.printer.json() {
+        context.printer.out_json(&views)?;
+    }
     Ok(Exit::Done)
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn packimage(args: PackimageArgs, context: &Context) -> Result<
 }
 
 fn request(names: Vec<String>, part: v1::Part, run: &RunArgs, pack: PackArgs) -> v1::SubmitRequest {
-    let RunArgs { agent, detach: _, discard_edits } = run;
+    let RunArgs { agent, detach: _, discard_edits, priority } = run;
     let PackArgs { method, compress, nosyncfiles } = pack;
     v1::SubmitRequest {
         names,
@@ -43,6 +43,7 @@ fn request(names: Vec<String>, part: v1::Part, run: &RunArgs, pack: PackArgs) ->
         agent: agent.clone().map(String::from).unwrap_or_default(),
         part: part.into(),
         discard_edits: *discard_edits,
+        priority: *priority,
         all: false,
         method: method.unwrap_or_default(),
         compress: compress.unwrap_or_default(),

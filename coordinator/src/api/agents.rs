@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::agent::AgentView;
+use model::agent::{AgentView, Drained};
 use model::name::AgentName;
 use proto::v1;
 use proto::violation::OfField;
@@ -21,6 +21,9 @@ use crate::store::tokens::TokenRecord;
 const TOKEN_LIFE: u32 = 3600;
 /// The longest that can be asked for, in seconds: a week.
 const LONGEST_TOKEN_LIFE: u32 = 7 * 86400;
+
+/// Characters of a reason; the record that it goes into is bounded.
+const LONGEST_REASON: usize = 200;
 
 /// The fleet over the wire.
 #[derive(Debug, Clone)]
@@ -70,6 +73,36 @@ impl v1::agents_server::Agents for Agents {
         let ca_fingerprint = self.authority.fingerprint();
         Ok(Response::new(v1::CreateTokenResponse { token, expires_ms, ca_fingerprint }))
     }
+
+    async fn drain(&self, request: Request<v1::DrainAgentRequest>) -> Result<Response<v1::Agent>, Status> {
+        let who = caller(&request)?;
+        let v1::DrainAgentRequest { name, reason } = request.into_inner();
+        let agent: AgentName = name.parse().of_field("name")?;
+        if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+            return Err(Status::invalid_argument("a reason is one line of at most 200 characters"));
+        }
+        self.audit.note(&who, "agents drain", agent.as_str());
+        let drained = Drained { by: who.name, since_ms: now_ms(), reason };
+        Ok(Response::new(self.scheduler.drain(agent, Some(drained)).await?.into()))
+    }
+
+    async fn undrain(&self, request: Request<v1::UndrainAgentRequest>) -> Result<Response<v1::Agent>, Status> {
+        let who = caller(&request)?;
+        let agent: AgentName = request.into_inner().name.parse().of_field("name")?;
+        self.audit.note(&who, "agents undrain", agent.as_str());
+        Ok(Response::new(self.scheduler.drain(agent, None).await?.into()))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveAgentRequest>,
+    ) -> Result<Response<v1::RemoveAgentResponse>, Status> {
+        let who = caller(&request)?;
+        let agent: AgentName = request.into_inner().name.parse().of_field("name")?;
+        self.audit.note(&who, "agents rm", agent.as_str());
+        let work = self.scheduler.remove(agent).await?;
+        Ok(Response::new(v1::RemoveAgentResponse { work: work.into_iter().map(Into::into).collect() }))
+    }
 }
 
 impl Agents {
@@ -79,7 +112,7 @@ impl Agents {
         for record in self.store.agents()? {
             if !views.iter().any(|view| view.record.name == record.name) {
                 let state = model::agent::AgentState::Offline;
-                views.push(AgentView { record, state, attempts: Vec::new() });
+                views.push(AgentView { record, state, work: Vec::new(), load_hundredths: 0 });
             }
         }
         views.sort_by(|a, b| a.record.name.cmp(&b.record.name));

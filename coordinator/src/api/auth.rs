@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use crate::store::Store;
 
 /// Every RPC with what it asks of its caller.
-pub const PERMISSIONS: [(&str, Permission); 28] = [
+pub const PERMISSIONS: [(&str, Permission); 31] = [
     ("/imgctl.v1.Enrolment/Join", Permission::Anyone),
     ("/imgctl.v1.Sessions/Open", Permission::Agent),
     ("/imgctl.v1.Sessions/FetchPlan", Permission::Agent),
@@ -24,6 +24,9 @@ pub const PERMISSIONS: [(&str, Permission); 28] = [
     ("/imgctl.v1.Agents/List", Permission::View),
     ("/imgctl.v1.Agents/Get", Permission::View),
     ("/imgctl.v1.Agents/CreateToken", Permission::Administer),
+    ("/imgctl.v1.Agents/Drain", Permission::Operate),
+    ("/imgctl.v1.Agents/Undrain", Permission::Operate),
+    ("/imgctl.v1.Agents/Remove", Permission::Administer),
     ("/imgctl.v1.Builds/Submit", Permission::Operate),
     ("/imgctl.v1.Builds/List", Permission::View),
     ("/imgctl.v1.Builds/Get", Permission::View),

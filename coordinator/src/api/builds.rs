@@ -25,6 +25,9 @@ const LIST: usize = 50;
 /// The most that can be asked for.
 const LONGEST_LIST: usize = 10_000;
 
+/// What can be asked for.
+const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
+
 /// Builds over the wire.
 #[derive(Debug, Clone)]
 pub struct Builds {
@@ -146,8 +149,21 @@ fn build_id(number: u64) -> Result<BuildId, Status> {
 fn submission(wire: v1::SubmitRequest, who: &Caller) -> Result<Submission, Status> {
     let part = wire.part();
     let v1::SubmitRequest {
-        names, arches, agent, discard_edits, all, method, compress, nosyncfiles, request_id, ..
+        names,
+        arches,
+        agent,
+        discard_edits,
+        all,
+        method,
+        compress,
+        nosyncfiles,
+        request_id,
+        priority,
+        ..
     } = wire;
+    if !PRIORITIES.contains(&priority) {
+        return Err(Status::invalid_argument("a priority is a number from -100 to 100; 0 is usual, higher goes first"));
+    }
     let arches: Result<Vec<_>, _> = arches.iter().map(|arch| arch.parse().of_field("arches")).collect();
     let agent: Option<AgentName> = (!agent.is_empty()).then(|| agent.parse()).transpose().of_field("agent")?;
     Ok(Submission {
@@ -158,6 +174,7 @@ fn submission(wire: v1::SubmitRequest, who: &Caller) -> Result<Submission, Statu
         pack: PackWish { method, compress, nosyncfiles },
         discard_edits,
         all,
+        priority,
         request: request_id,
         by: who.name.clone(),
     })
@@ -172,6 +189,7 @@ fn again(build: Build, discard_edits: bool, who: &Caller) -> Submission {
         pack: build.pack,
         discard_edits,
         all: false,
+        priority: build.priority,
         request: String::new(),
         by: who.name.clone(),
     }

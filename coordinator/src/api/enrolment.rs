@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::agent::AgentRecord;
+use model::agent::{AgentRecord, Drained};
 use model::name::{AgentName, UserName};
 use model::role::{Caller, Role};
 use proto::tls::peer;
@@ -47,7 +47,9 @@ impl v1::enrolment_server::Enrolment for Enrolment {
             PkiError::Request(_) => Status::invalid_argument(error.to_string()),
             other => internal(&other),
         })?;
-        let agent = admitted(name, &certificate_pem)?;
+        // Joining again is no way out of being drained.
+        let drained = self.store.agent(&name)?.and_then(|known| known.drained);
+        let agent = admitted(name, &certificate_pem, drained)?;
         if let Err(error) = self.store.redeem(&token, &record, &agent).await {
             return Err(match error {
                 // Somebody was faster: with this token, or under this name.
@@ -94,7 +96,7 @@ fn joined_already(name: &AgentName) -> Status {
     ))
 }
 
-fn admitted(name: AgentName, certificate_pem: &str) -> Result<AgentRecord, Status> {
+fn admitted(name: AgentName, certificate_pem: &str, drained: Option<Drained>) -> Result<AgentRecord, Status> {
     let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes());
     let der = der.map_err(|_| Status::internal("the certificate just made can't be read"))?;
     let peer = peer::read(&der).map_err(|error| internal(&error))?;
@@ -105,5 +107,6 @@ fn admitted(name: AgentName, certificate_pem: &str) -> Result<AgentRecord, Statu
         certificate_expires_ms: peer.expires_ms,
         facts: None,
         last_seen_ms: 0,
+        drained,
     })
 }

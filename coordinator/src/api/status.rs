@@ -49,6 +49,7 @@ impl From<Refused> for Status {
         match error {
             Refused::NoBuild(_) => Self::not_found(error.to_string()),
             Refused::Ended(_) => Self::failed_precondition(error.to_string()),
+            Refused::NoAgent(_) => Self::not_found(error.to_string()),
             Refused::UnknownAgent(_) => Self::permission_denied(error.to_string()),
             Refused::Stopping => Self::unavailable(error.to_string()),
             Refused::Store(error) => error.into(),

@@ -1,4 +1,4 @@
-use model::arch::Arch;
+use model::agent::{AgentFacts, Drained};
 
 use super::*;
 use crate::samples;
@@ -7,39 +7,63 @@ fn build(id: u64, arch: Arch, dir: &str) -> Build {
     Build { arch, rootimgdir: dir.into(), ..samples::build(id) }
 }
 
-fn agent(name: &str, arch: Arch, os: &str) -> Candidate {
+/// An agent that owns its record, for tests that spoil it.
+#[derive(Debug, Clone)]
+struct Node {
+    record: AgentRecord,
+    connected: bool,
+    in_hand: usize,
+}
+
+impl Node {
+    fn facts(&mut self) -> &mut AgentFacts {
+        self.record.facts.as_mut().unwrap()
+    }
+
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate { record: &self.record, connected: self.connected, in_hand: self.in_hand }
+    }
+}
+
+fn agent(name: &str, arch: Arch, os: &str) -> Node {
     let facts = AgentFacts { arch, os: os.into(), ..samples::facts() };
-    Candidate { name: name.parse().unwrap(), facts: Some(facts), connected: true, in_hand: 0 }
+    Node { record: AgentRecord { facts: Some(facts), ..samples::agent(name) }, connected: true, in_hand: 0 }
+}
+
+fn words(build: &Build, node: &Node) -> Vec<String> {
+    lacks(build, &node.candidate()).iter().map(ToString::to_string).collect()
 }
 
 fn on(id: u64, agent: &str) -> Start {
     Start::On(BuildId::new(id).unwrap(), agent.parse().unwrap())
 }
 
-fn assigned(builds: &[Build], agents: &[Candidate]) -> Vec<Start> {
-    assign(&builds.iter().collect::<Vec<_>>(), &mut agents.to_vec(), &BTreeSet::new())
+fn assigned(builds: &[Build], agents: &[Node]) -> Vec<Start> {
+    let mut agents: Vec<Candidate<'_>> = agents.iter().map(Node::candidate).collect();
+    assign(&builds.iter().collect::<Vec<_>>(), &mut agents, &BTreeMap::new())
 }
 
 #[test]
 fn each_thing_that_an_agent_lacks_is_named() {
     let mut wanted = build(1, Arch::X86_64, "/i/a");
     wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
-    type Spoil = fn(&mut Candidate, &mut Build);
-    let cases: [(Spoil, &str); 8] = [
+    type Spoil = fn(&mut Node, &mut Build);
+    let cases: [(Spoil, &str); 9] = [
         (|_, b| b.arch = Arch::Ppc64le, "it is x86_64, the image is ppc64le"),
-        (|a, _| a.facts.as_mut().unwrap().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
-        (|a, _| a.facts.as_mut().unwrap().install = InstallView::None, "postinstall script `x` reads /install"),
-        (|a, _| a.facts.as_mut().unwrap().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
+        (|a, _| a.facts().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
+        (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
+        (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
         (|a, _| a.connected = false, "not connected"),
+        (|a, _| a.record.drained = Some(drained()), "it is drained; `imgctl agents undrain n1`"),
         (|a, _| a.in_hand = 1, "busy (1 of 1"),
-        (|a, _| a.facts = None, "never connected"),
+        (|a, _| a.record.facts = None, "never connected"),
         (|_, b| b.needs.agent = Some("n9".parse().unwrap()), "asks for agent n9"),
     ];
-    assert_eq!(lacks(&wanted, &agent("n1", Arch::X86_64, "debian12")), Vec::<String>::new());
+    assert_eq!(words(&wanted, &agent("n1", Arch::X86_64, "debian12")), Vec::<String>::new());
     for (spoil, expected) in cases {
         let (mut agent, mut build) = (agent("n1", Arch::X86_64, "debian12"), wanted.clone());
         spoil(&mut agent, &mut build);
-        let lacks = lacks(&build, &agent);
+        let lacks = words(&build, &agent);
         assert!(lacks.len() == 1 && lacks[0].contains(expected), "{expected}: {lacks:?}");
     }
 }
@@ -52,7 +76,7 @@ fn the_nearest_os_wins_and_then_the_least_loaded() {
     let mut same = agent("c-same", Arch::X86_64, "debian12");
     assert_eq!(assigned(&builds, &[other.clone(), older.clone(), same.clone()]), [on(1, "c-same")]);
     assert_eq!(assigned(&builds, &[other.clone(), older]), [on(1, "b-older")]);
-    same.facts.as_mut().unwrap().slots = 2;
+    same.facts().slots = 2;
     same.in_hand = 1;
     let idle = agent("d-idle", Arch::X86_64, "debian12");
     assert_eq!(assigned(&builds, &[same, idle]), [on(1, "d-idle")]);
@@ -69,9 +93,9 @@ fn one_rootimgdir_is_worked_on_by_one_build_in_order() {
     let builds = [build(2, Arch::X86_64, "/i/a"), build(1, Arch::X86_64, "/i/a")];
     let agents = [agent("n1", Arch::X86_64, "debian12"), agent("n2", Arch::X86_64, "debian12")];
     assert_eq!(assigned(&builds, &agents), [on(1, "n1")]);
-    let busy = BTreeSet::from([PathBuf::from("/i/a")]);
+    let busy = BTreeMap::from([(Path::new("/i/a"), BuildId::new(9).unwrap())]);
     let refs: Vec<&Build> = builds.iter().collect();
-    assert_eq!(assign(&refs, &mut agents.to_vec(), &busy), []);
+    assert_eq!(assign(&refs, &mut agents.iter().map(Node::candidate).collect::<Vec<_>>(), &busy), []);
 }
 
 #[test]
@@ -99,7 +123,32 @@ fn a_waiting_build_names_the_agent_that_lacks_least() {
     offline.connected = false;
     let mut far = agent("n1", Arch::X86_64, "debian12");
     far.connected = false;
-    assert_eq!(waiting_for(&wanted, &[far, offline], None), "an agent (p1: it is not connected)");
-    assert_eq!(waiting_for(&wanted, &[], None), "an agent; none has joined yet");
-    assert!(waiting_for(&wanted, &[], BuildId::new(7)).starts_with("build 7"));
+    let agents = [far.candidate(), offline.candidate()];
+    assert_eq!(waiting_for(&wanted, &agents), "an agent (p1: it is not connected)");
+    assert_eq!(waiting_for(&wanted, &[]), "an agent; none has joined yet");
+    assert!(waiting_behind(&wanted, BuildId::new(7).unwrap()).starts_with("build 7"));
+}
+
+#[test]
+fn a_drained_agent_gets_nothing_and_is_no_reason_to_give_up() {
+    let builds = [build(1, Arch::X86_64, "/i/a")];
+    let mut node = agent("n1", Arch::X86_64, "debian12");
+    node.record.drained = Some(drained());
+    assert_eq!(assigned(&builds, &[node.clone()]), []);
+    assert!(!never_fits(&builds[0], &node.candidate()));
+    node.record.drained = None;
+    assert_eq!(assigned(&builds, &[node]), [on(1, "n1")]);
+}
+
+#[test]
+fn many_of_one_architecture_leave_the_other_its_agents() {
+    let mut builds: Vec<Build> = (1..=50).map(|id| build(id, Arch::Ppc64le, &format!("/i/p{id}"))).collect();
+    builds.push(build(51, Arch::X86_64, "/i/x"));
+    builds[9].priority = 1;
+    let agents = [agent("p1", Arch::Ppc64le, "debian12"), agent("n1", Arch::X86_64, "debian12")];
+    assert_eq!(assigned(&builds, &agents), [on(10, "p1"), on(51, "n1")]);
+}
+
+fn drained() -> Drained {
+    Drained { by: "root".parse().unwrap(), since_ms: 1, reason: String::new() }
 }

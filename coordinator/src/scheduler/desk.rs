@@ -22,8 +22,10 @@ use crate::logs::Logs;
 use crate::plans::Plans;
 use crate::store::{Store, StoreError};
 
-/// How often leases and waiting builds are looked at when nothing else happens.
+/// How often leases and waiting builds are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Commands that are done before it is looked at what can start.
+const TURN: usize = 64;
 /// Receives and packings at one time: both are bound by the disk or take every core.
 pub(super) const HEAVY: usize = 2;
 
@@ -65,7 +67,7 @@ pub struct Desk {
     pub(super) to_self: mpsc::Sender<Command>,
     /// Told to stop: nothing new is begun.
     pub(super) stopping: bool,
-    leases: watch::Sender<Arc<Leases>>,
+    leases: watch::Sender<Leases>,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -73,7 +75,7 @@ impl Desk {
     /// Takes up what the store says has not ended.
     pub fn new(parts: Parts) -> Result<(Self, Scheduler), StoreError> {
         let (to_self, commands) = mpsc::channel(COMMANDS);
-        let leases = watch::Sender::new(Arc::default());
+        let leases = watch::Sender::new(Leases::default());
         let scheduler = Scheduler { commands: to_self.clone(), leases: leases.subscribe() };
         let now = Instant::now();
         let desk = Self {
@@ -93,7 +95,7 @@ impl Desk {
 
     /// Works until told to stop; then lets what runs beside it come to a safe end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
-        self.publish_leases();
+        self.leases.send_replace(self.active.values().filter_map(|active| lease_of(&active.build)).collect());
         self.resume_work().await?;
         // Only now can anybody be heard.
         self.links.all_heard(Instant::now());
@@ -101,22 +103,40 @@ impl Desk {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let command = tokio::select! {
+                // Time goes on however many commands there are.
+                biased;
                 () = stop.cancelled() => break,
-                command = self.commands.recv() => command,
                 _ = tick.tick() => None,
+                command = self.commands.recv() => command,
             };
             let began = Instant::now();
-            if let Some(command) = command {
-                self.handle(command).await?;
+            match command {
+                Some(command) => self.turn(command).await?,
+                None => self.tick().await?,
             }
-            self.start_once(Instant::now()).await?;
             self.links.excuse(began.elapsed());
-            // What waits in the queue may be the sign of life of whoever seems silent.
-            if self.commands.is_empty() {
-                self.expire_once(Instant::now()).await?;
-            }
         }
         self.finish().await
+    }
+
+    /// What has come in meanwhile is done before it is looked at what can start, which takes longer.
+    async fn turn(&mut self, first: Command) -> Result<(), StoreError> {
+        let (mut next, mut starts, mut done) = (Some(first), false, 0);
+        while let Some(command) = next {
+            starts |= command.may_start();
+            self.handle(command).await?;
+            done += 1;
+            next = if done < TURN { self.commands.try_recv().ok() } else { None };
+        }
+        if starts { self.start_once(Instant::now()).await } else { Ok(()) }
+    }
+
+    async fn tick(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        self.start_once(now).await?;
+        self.note_waiting(now).await?;
+        // What waits in the queue may be the sign of life of whoever seems silent.
+        if self.commands.is_empty() { self.expire_once(now).await } else { Ok(()) }
     }
 
     /// Ends what runs beside the desk and still takes its outcome, so that nothing is done twice after the restart.
@@ -152,6 +172,14 @@ impl Desk {
                 reply(answer, cancelled)
             }
             Command::Agents { answer } => reply(answer, Ok(self.agent_views())),
+            Command::Drain { agent, drained, answer } => {
+                let view = self.drain(&agent, drained).await;
+                reply(answer, view)
+            }
+            Command::Remove { agent, answer } => {
+                let work = self.remove(&agent).await;
+                reply(answer, work)
+            }
             Command::Greet { greeting, answer } => {
                 let welcome = self.greet(greeting).await;
                 reply(answer, welcome)
@@ -165,10 +193,8 @@ impl Desk {
                 let _ = answer.send(self.explain(id));
                 Ok(())
             }
-            Command::Heartbeat { agent, session, scratch_free_bytes } => {
-                if self.links.heard(&agent, session, Instant::now()) {
-                    self.links.note_scratch(&agent, scratch_free_bytes);
-                }
+            Command::Heartbeat { agent, session, beat } => {
+                self.links.beat(&agent, session, beat, Instant::now());
                 Ok(())
             }
             Command::Event { agent, session, event } => self.on_event(agent, session, event).await,
@@ -251,14 +277,17 @@ impl Desk {
     }
 
     /// Writes a build and shows it; one that has ended leaves the desk.
-    pub(super) async fn save(&mut self, mut build: Build) -> Result<(), StoreError> {
-        let ended = build.state.is_final();
-        if ended && build.ended_ms == 0 {
-            build.ended_ms = now_ms();
+    pub(super) async fn save(&mut self, build: Build) -> Result<(), StoreError> {
+        self.save_all(vec![build]).await
+    }
+
+    /// The same for several in one write.
+    pub(super) async fn save_all(&mut self, builds: Vec<Build>) -> Result<(), StoreError> {
+        let builds: Vec<Build> = builds.into_iter().map(|build| clip::fitted(dated(build))).collect();
+        self.parts.store.save_builds(&builds).await?;
+        for build in builds {
+            self.show(build);
         }
-        let build = clip::fitted(build);
-        self.parts.store.save_build(&build).await?;
-        self.show(build);
         Ok(())
     }
 
@@ -266,9 +295,7 @@ impl Desk {
     pub(super) fn show(&mut self, build: Build) {
         let (id, ended) = (build.id, build.state.is_final());
         let Some(active) = self.active.get_mut(&id) else { return };
-        let lease_changed = active.build.state.lease() != build.state.lease()
-            || active.build.attempts.last().map(|last| &last.published)
-                != build.attempts.last().map(|last| &last.published);
+        let (before, now) = (lease_of(&active.build), lease_of(&build));
         if active.build.state.word() != build.state.word() {
             tracing::info!(build = %id, osimage = %build.osimage, state = build.state.word(), "state");
         }
@@ -282,8 +309,11 @@ impl Desk {
             self.end_log(AttemptId { build: id, attempt: last });
             self.clear_staging(&active.build);
         }
-        if lease_changed || ended {
-            self.publish_leases();
+        if before != now {
+            self.leases.send_modify(|leases| {
+                before.map(|(attempt, _)| leases.remove(&attempt));
+                leases.extend(now);
+            });
         }
     }
 
@@ -294,22 +324,21 @@ impl Desk {
         let _ = self.apply(id, BuildEvent::Failed { attempt: None, failure }, "failed").await?;
         Ok(())
     }
+}
 
-    /// Leases that are still out: those whose archive was published are over for everything but receiving.
-    pub(super) fn publish_leases(&self) {
-        let leases = self.active.values().filter_map(|active| {
-            let build = &active.build;
-            let (agent, attempt) = build.state.lease()?;
-            let record = build.attempts.last().filter(|record| record.published.is_none())?;
-            let lease = Lease {
-                agent: agent.clone(),
-                plan: build.plan.clone().unwrap_or_default(),
-                staging: record.staging.clone(),
-            };
-            Some((AttemptId { build: build.id, attempt }, lease))
-        });
-        self.leases.send_replace(Arc::new(leases.collect()));
-    }
+/// The lease of a build that is still out: one whose archive was published is over for everything but receiving.
+fn lease_of(build: &Build) -> Option<(AttemptId, Lease)> {
+    let (agent, attempt) = build.state.lease()?;
+    let record = build.attempts.last().filter(|record| record.published.is_none())?;
+    let plan = build.plan.clone().unwrap_or_default();
+    let lease = Lease { agent: agent.clone(), plan, staging: record.staging.clone() };
+    Some((AttemptId { build: build.id, attempt }, lease))
+}
+
+/// A build that has ended says when.
+fn dated(build: Build) -> Build {
+    let ended_ms = if build.state.is_final() && build.ended_ms == 0 { now_ms() } else { build.ended_ms };
+    Build { ended_ms, ..build }
 }
 
 impl Active {
@@ -338,7 +367,8 @@ fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreEr
 }
 
 pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
-    let NewBuild { osimage, revision, arch, needs, rootimgdir, part, pack, submitted_by, plan, warnings } = wanted;
+    let NewBuild { osimage, revision, arch, needs, rootimgdir, part, pack, submitted_by, plan, warnings, priority } =
+        wanted;
     Build {
         id,
         osimage,
@@ -351,7 +381,7 @@ pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
         submitted_by,
         submitted_ms: now_ms(),
         ended_ms: 0,
-        priority: 0,
+        priority,
         plan,
         state: BuildState::Queued,
         attempts: Vec::new(),

@@ -1,55 +1,72 @@
-//! Dispatch: what can start now, why the rest waits, and how agents stand.
+//! Dispatch: what can start now, and why the rest waits.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use model::agent::AgentView;
 use model::build::{Build, BuildState, Failure, Part};
 use model::id::BuildId;
 use model::name::AgentName;
 use tokio::time::{Duration, Instant};
 
 use super::Explanation;
-use super::desk::Desk;
-use super::links::Link;
-use crate::queue::{self, Candidate, Start};
+use super::desk::{Active, Desk};
+use crate::queue::{self, Candidate, Kind, Start};
 use crate::store::StoreError;
 
 impl Desk {
-    /// Starts whatever can start now, and notes why the rest waits.
+    /// Starts whatever can start now.
     pub(super) async fn start_once(&mut self, now: Instant) -> Result<(), StoreError> {
-        let waiting: Vec<&Build> =
-            self.active.values().filter(|a| a.build.state == BuildState::Queued).map(|a| &a.build).collect();
+        let waiting: Vec<&Build> = self.waiting().map(|active| &active.build).collect();
         if waiting.is_empty() {
             return Ok(());
         }
-        let mut candidates = self.candidates(now);
-        for start in queue::assign(&waiting, &mut candidates, &self.busy()) {
+        let starts = queue::assign(&waiting, &mut self.candidates(now), &self.holders());
+        let (mut leases, mut packs) = (Vec::new(), Vec::new());
+        for start in starts {
             match start {
-                Start::On(id, agent) => self.lease(id, agent).await?,
-                Start::Pack(id) => self.pack_newest(id).await?,
+                Start::On(id, agent) => leases.push((id, agent)),
+                Start::Pack(id) => packs.push(id),
             }
         }
-        self.note_waiting(now).await
+        self.lease(leases).await?;
+        for id in packs {
+            self.pack_newest(id).await?;
+        }
+        Ok(())
     }
 
+    fn waiting(&self) -> impl Iterator<Item = &Active> {
+        self.active.values().filter(|active| active.build.state == BuildState::Queued)
+    }
+
+    /// Notes why each build waits, and ends those that have waited too long for an agent that can't come.
     pub(super) async fn note_waiting(&mut self, now: Instant) -> Result<(), StoreError> {
-        let candidates = self.candidates(now);
         let limit = Duration::from_secs(self.parts.config.max_wait_seconds.into());
         let mut hopeless = Vec::new();
-        let holders = self.holders();
-        for (id, active) in &mut self.active {
-            if active.build.state != BuildState::Queued {
-                continue;
+        let mut reasons = Vec::new();
+        {
+            let (candidates, holders) = (self.candidates(now), self.holders());
+            // The answer is the same for every build of a kind, and there are few kinds.
+            let mut kinds: BTreeMap<Kind<'_>, (String, bool)> = BTreeMap::new();
+            for active in self.waiting() {
+                let build = &active.build;
+                if let Some(holder) = holders.get(build.rootimgdir.as_path()) {
+                    reasons.push((build.id, queue::waiting_behind(build, *holder)));
+                    continue;
+                }
+                let (reason, hope) = kinds.entry(Kind::of(build)).or_insert_with(|| {
+                    let hope = candidates.iter().any(|agent| !queue::never_fits(build, agent));
+                    (queue::waiting_for(build, &candidates), hope)
+                });
+                if build.part != Part::Packimage && !*hope && now.duration_since(active.queued_at) > limit {
+                    hopeless.push((build.id, reason.clone()));
+                } else if active.waiting_for != *reason {
+                    reasons.push((build.id, reason.clone()));
+                }
             }
-            let holder = holders.get(&active.build.rootimgdir).copied().filter(|holder| holder != id);
-            let reason = queue::waiting_for(&active.build, &candidates, holder);
-            let no_agent = active.build.part != Part::Packimage && holder.is_none();
-            let unfit = candidates.iter().all(|agent| queue::never_fits(&active.build, agent));
-            if no_agent && unfit && now.duration_since(active.queued_at) > limit {
-                hopeless.push((*id, reason.clone()));
-            }
-            if active.waiting_for != reason {
+        }
+        for (id, reason) in reasons {
+            if let Some(active) = self.active.get_mut(&id).filter(|active| active.waiting_for != reason) {
                 active.waiting_for = reason;
                 active.publish();
             }
@@ -64,15 +81,18 @@ impl Desk {
     }
 
     /// Agents as places to build.
-    pub(super) fn candidates(&self, now: Instant) -> Vec<Candidate> {
+    fn candidates(&self, now: Instant) -> Vec<Candidate<'_>> {
         let lease = self.parts.config.lease();
-        let candidate = |link: &Link| Candidate {
-            name: link.record.name.clone(),
-            facts: link.facts().cloned(),
-            connected: link.outbox.is_some() && !link.leaving && now.duration_since(link.heard) <= lease,
-            in_hand: self.in_hand(&link.record.name).count() + link.dropping.len(),
-        };
-        self.links.iter().map(candidate).collect()
+        let mut in_hand: BTreeMap<&AgentName, usize> = BTreeMap::new();
+        for (agent, _) in self.active.values().filter_map(|active| active.build.state.lease()) {
+            *in_hand.entry(agent).or_default() += 1;
+        }
+        let candidates = self.links.iter().map(|link| Candidate {
+            record: &link.record,
+            connected: self.links.takes_work(link, lease, now),
+            in_hand: in_hand.get(&link.record.name).copied().unwrap_or(0) + link.dropping.len(),
+        });
+        candidates.collect()
     }
 
     /// The builds that an agent holds a lease on.
@@ -81,37 +101,30 @@ impl Desk {
         self.active.values().map(|active| &active.build).filter(held)
     }
 
-    pub(super) fn busy(&self) -> BTreeSet<PathBuf> {
-        self.holders().into_keys().collect()
-    }
-
     /// The rootimgdirs that are worked on, and by which build.
-    pub(super) fn holders(&self) -> BTreeMap<PathBuf, BuildId> {
+    fn holders(&self) -> BTreeMap<&Path, BuildId> {
         let working = self.active.values().filter(|active| active.build.state != BuildState::Queued);
-        working.map(|active| (active.build.rootimgdir.clone(), active.build.id)).collect()
+        working.map(|active| (active.build.rootimgdir.as_path(), active.build.id)).collect()
     }
 
     pub(super) fn explain(&self, id: BuildId) -> Option<Explanation> {
         let active = self.active.get(&id)?;
-        let mut candidates = self.candidates(Instant::now());
+        let build = &active.build;
         // Those that joined and never connected are known to the store alone.
-        for record in self.parts.store.agents().unwrap_or_default() {
-            if !candidates.iter().any(|known| known.name == record.name) {
-                candidates.push(Candidate { name: record.name, facts: record.facts, connected: false, in_hand: 0 });
+        let recorded = self.parts.store.agents().unwrap_or_default();
+        let mut candidates = self.candidates(Instant::now());
+        for record in &recorded {
+            if !candidates.iter().any(|known| known.record.name == record.name) {
+                candidates.push(Candidate { record, connected: false, in_hand: 0 });
             }
         }
-        let agents = candidates.iter().map(|agent| (agent.name.clone(), queue::lacks(&active.build, agent))).collect();
-        Some(Explanation { waiting_for: active.waiting_for.clone(), agents })
-    }
-
-    pub(super) fn agent_views(&self) -> Vec<AgentView> {
-        let (lease, now) = (self.parts.config.lease(), Instant::now());
-        let view = |link: &Link| {
-            let attempts = self.in_hand(&link.record.name).filter_map(|build| {
-                build.state.lease().map(|(_, attempt)| format!("{}.{attempt} {}", build.id, build.osimage))
-            });
-            AgentView { record: link.record.clone(), state: link.state(lease, now), attempts: attempts.collect() }
+        let waiting_for = match self.holders().get(build.rootimgdir.as_path()) {
+            _ if build.state != BuildState::Queued => String::new(),
+            Some(holder) => queue::waiting_behind(build, *holder),
+            None => queue::waiting_for(build, &candidates),
         };
-        self.links.iter().map(view).collect()
+        let lacks = |agent: &Candidate<'_>| queue::lacks(build, agent).iter().map(ToString::to_string).collect();
+        let agents = candidates.iter().map(|agent| (agent.record.name.clone(), lacks(agent))).collect();
+        Some(Explanation { waiting_for, agents })
     }
 }

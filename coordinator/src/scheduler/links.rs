@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::agent::{AgentFacts, AgentRecord, AgentState};
+use model::agent::{AgentRecord, AgentState};
 use model::id::AttemptId;
 use model::name::AgentName;
+use model::stage::Stage;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
+
+use super::Beat;
+use crate::clock::now_ms;
 
 /// Tells sessions of one agent apart: what an older one still says is not taken for the newer one's.
 pub type SessionId = u64;
@@ -24,6 +28,8 @@ pub enum ToAgent {
         staging: String,
         /// Of what, for messages.
         osimage: String,
+        /// How long each stage may be silent, in seconds.
+        silence: Vec<(Stage, u32)>,
     },
     /// The event is on disk.
     Ack(AttemptId, u64),
@@ -40,8 +46,12 @@ pub(super) struct Link {
     pub(super) session: SessionId,
     /// The way to it while that session stands.
     pub(super) outbox: Option<mpsc::Sender<ToAgent>>,
-    /// When it was last heard of, or when the coordinator started.
-    pub(super) heard: Instant,
+    /// When it was last heard of, or when the coordinator started, on the clock of [`Links::heard_time`].
+    heard: Instant,
+    /// The same as people read it, in milliseconds since 1970; 0: never.
+    pub(super) seen_ms: i64,
+    /// What it last said of its load.
+    pub(super) load_hundredths: u32,
     /// Attempts that it was told to drop on this session and has not yet cleared away: they still take its slots.
     pub(super) dropping: BTreeSet<AttemptId>,
     /// It said that it is stopping.
@@ -53,13 +63,15 @@ pub(super) struct Link {
 pub(super) struct Links {
     by_name: BTreeMap<AgentName, Link>,
     last_session: SessionId,
+    /// How long the desk was busy in all. Nobody could be heard then, so it doesn't count as silence.
+    busy: Duration,
 }
 
 impl Links {
     /// Agents known from the store: nobody is judged silent before a full lease has passed since the start.
     pub(super) fn known(records: Vec<AgentRecord>, now: Instant) -> Self {
         let link = |record: AgentRecord| (record.name.clone(), Link::new(record, 0, None, now));
-        Self { by_name: records.into_iter().map(link).collect(), last_session: 0 }
+        Self { by_name: records.into_iter().map(link).collect(), last_session: 0, busy: Duration::ZERO }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
@@ -68,16 +80,32 @@ impl Links {
 
     /// The time starts anew for everybody.
     pub(super) fn all_heard(&mut self, now: Instant) {
+        let heard = self.heard_time(now);
         for link in self.by_name.values_mut() {
-            link.heard = now;
+            link.heard = heard;
         }
     }
 
     /// While the desk was busy nobody could be heard: that time doesn't count as silence.
     pub(super) fn excuse(&mut self, busy: Duration) {
-        let now = Instant::now();
-        for link in self.by_name.values_mut() {
-            link.heard = (link.heard + busy).min(now);
+        self.busy += busy;
+    }
+
+    /// A clock that stands still while the desk is busy.
+    fn heard_time(&self, now: Instant) -> Instant {
+        now.checked_sub(self.busy).unwrap_or(now)
+    }
+
+    fn silence(&self, link: &Link, now: Instant) -> Duration {
+        self.heard_time(now).saturating_duration_since(link.heard)
+    }
+
+    /// Whether it can be reached.
+    pub(super) fn state(&self, link: &Link, lease: Duration, now: Instant) -> AgentState {
+        match (&link.outbox, self.silence(link, now) > lease) {
+            (Some(_), false) => AgentState::Connected,
+            (None, false) if link.session > 0 => AgentState::Silent,
+            _ => AgentState::Offline,
         }
     }
 
@@ -92,28 +120,47 @@ impl Links {
     ) -> SessionId {
         self.last_session += 1;
         let session = self.last_session;
-        let link = Link { dropping, ..Link::new(record, session, Some(outbox), now) };
+        let heard = self.heard_time(now);
+        let link = Link { dropping, ..Link::new(record, session, Some(outbox), heard) };
         self.by_name.insert(link.record.name.clone(), link);
         session
     }
 
     /// Something came from an agent on this session; false: the session is not its newest.
     pub(super) fn heard(&mut self, agent: &AgentName, session: SessionId, now: Instant) -> bool {
+        let heard = self.heard_time(now);
         match self.by_name.get_mut(agent) {
             Some(link) if link.session == session => {
-                link.heard = now;
+                link.heard = heard;
+                link.seen_ms = now_ms();
                 true
             }
             _ => false,
         }
     }
 
-    /// What an agent says of its scratch space between greetings.
-    pub(super) fn note_scratch(&mut self, agent: &AgentName, free: u64) {
-        let facts = self.by_name.get_mut(agent).and_then(|link| link.record.facts.as_mut());
-        if let Some(facts) = facts {
-            facts.scratch_free_bytes = free;
+    /// A sign of life, with what the agent says of its node between greetings.
+    pub(super) fn beat(&mut self, agent: &AgentName, session: SessionId, beat: Beat, now: Instant) {
+        if !self.heard(agent, session, now) {
+            return;
         }
+        let Some(link) = self.by_name.get_mut(agent) else { return };
+        link.load_hundredths = beat.load_hundredths;
+        if let Some(facts) = link.record.facts.as_mut() {
+            facts.scratch_free_bytes = beat.scratch_free_bytes;
+        }
+    }
+
+    /// It is drained, or no more. One that has never connected becomes known by it.
+    pub(super) fn note_drained(&mut self, record: &AgentRecord, now: Instant) {
+        let heard = self.heard_time(now);
+        let known = self.by_name.entry(record.name.clone());
+        known.or_insert_with(|| Link::new(record.clone(), 0, None, heard)).record.drained = record.drained.clone();
+    }
+
+    /// It is no agent any more; its session ends.
+    pub(super) fn remove(&mut self, agent: &AgentName) {
+        self.by_name.remove(agent);
     }
 
     /// An attempt that it was told to drop is gone.
@@ -153,9 +200,14 @@ impl Links {
         }
     }
 
+    /// Whether an attempt can be given to it.
+    pub(super) fn takes_work(&self, link: &Link, lease: Duration, now: Instant) -> bool {
+        link.outbox.is_some() && !link.leaving && self.silence(link, now) <= lease
+    }
+
     /// Agents that have been silent for longer than the lease.
     pub(super) fn silent(&self, lease: Duration, now: Instant) -> Vec<AgentName> {
-        let over = |link: &&Link| now.duration_since(link.heard) > lease;
+        let over = |link: &&Link| self.silence(link, now) > lease;
         self.by_name.values().filter(over).map(|link| link.record.name.clone()).collect()
     }
 
@@ -169,20 +221,8 @@ impl Links {
 
 impl Link {
     fn new(record: AgentRecord, session: SessionId, outbox: Option<mpsc::Sender<ToAgent>>, heard: Instant) -> Self {
-        Self { record, session, outbox, heard, dropping: BTreeSet::new(), leaving: false }
-    }
-
-    /// Whether it can be reached.
-    pub(super) fn state(&self, lease: Duration, now: Instant) -> AgentState {
-        match (&self.outbox, now.duration_since(self.heard) > lease) {
-            (Some(_), false) => AgentState::Connected,
-            (None, false) if self.session > 0 => AgentState::Silent,
-            _ => AgentState::Offline,
-        }
-    }
-
-    /// What it says of its node.
-    pub(super) fn facts(&self) -> Option<&AgentFacts> {
-        self.record.facts.as_ref()
+        let seen_ms = record.last_seen_ms;
+        let dropping = BTreeSet::new();
+        Self { record, session, outbox, heard, seen_ms, load_hundredths: 0, dropping, leaving: false }
     }
 }

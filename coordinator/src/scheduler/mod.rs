@@ -9,6 +9,7 @@ mod clip;
 mod desk;
 mod dispatch;
 mod events;
+mod fleet;
 mod links;
 mod packing;
 mod receiving;
@@ -16,10 +17,9 @@ mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use model::agent::{AgentFacts, AgentView};
+use model::agent::{AgentFacts, AgentView, AgentWork, Drained};
 use model::build::{Build, Failure, Needs, PackWish, Part, PublishedArchive};
 use model::id::{AttemptId, BuildId};
 use model::name::{AgentName, ImageName, UserName};
@@ -45,6 +45,9 @@ pub enum Refused {
     /// The store can't take it.
     #[error("the store can't be written")]
     Store(#[from] StoreError),
+    /// A user names an agent that there isn't.
+    #[error("there is no agent `{0}`; `imgctl agents list` shows them")]
+    NoAgent(AgentName),
     /// An agent without a record.
     #[error("agent {0} has not joined, or was removed")]
     UnknownAgent(AgentName),
@@ -76,6 +79,8 @@ pub struct NewBuild {
     pub plan: Option<String>,
     /// What the resolver wants to be known.
     pub warnings: Vec<String>,
+    /// Higher goes first.
+    pub priority: i32,
 }
 
 /// An attempt's lease as handlers of the agent's other calls see it.
@@ -120,6 +125,15 @@ pub enum What {
     Lost(String),
     /// It was ended on request.
     Dropped,
+}
+
+/// What an agent says of its node with every sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// Free bytes where trees are built.
+    pub scratch_free_bytes: u64,
+    /// One-minute load average, times 100.
+    pub load_hundredths: u32,
 }
 
 /// An agent's first words.
@@ -176,8 +190,10 @@ enum Command {
     Watch { id: BuildId, answer: oneshot::Sender<Option<watch::Receiver<BuildView>>> },
     Explain { id: BuildId, answer: oneshot::Sender<Option<Explanation>> },
     Agents { answer: Answer<Vec<AgentView>> },
+    Drain { agent: AgentName, drained: Option<Drained>, answer: Answer<AgentView> },
+    Remove { agent: AgentName, answer: Answer<Vec<AgentWork>> },
     Greet { greeting: Greeting, answer: Answer<Welcome> },
-    Heartbeat { agent: AgentName, session: SessionId, scratch_free_bytes: u64 },
+    Heartbeat { agent: AgentName, session: SessionId, beat: Beat },
     Event { agent: AgentName, session: SessionId, event: AgentEvent },
     Leaving { agent: AgentName, session: SessionId },
     Closed { agent: AgentName, session: SessionId },
@@ -185,11 +201,30 @@ enum Command {
     Packed { build: BuildId, result: Result<packing::PackedImage, Failure> },
 }
 
+impl Command {
+    /// Whether something that waits may be able to start after it.
+    fn may_start(&self) -> bool {
+        match self {
+            Self::Watch { .. } | Self::Explain { .. } | Self::Agents { .. } | Self::Heartbeat { .. } => false,
+            Self::Submit { .. }
+            | Self::Cancel { .. }
+            | Self::Drain { .. }
+            | Self::Remove { .. }
+            | Self::Greet { .. }
+            | Self::Event { .. }
+            | Self::Leaving { .. }
+            | Self::Closed { .. }
+            | Self::Received { .. }
+            | Self::Packed { .. } => true,
+        }
+    }
+}
+
 /// The way to the desk.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     commands: mpsc::Sender<Command>,
-    leases: watch::Receiver<Arc<Leases>>,
+    leases: watch::Receiver<Leases>,
 }
 
 impl Scheduler {
@@ -223,14 +258,19 @@ impl Scheduler {
         self.ask(|answer| Command::Greet { greeting, answer }).await?
     }
 
+    /// Gives an agent no more work, or work again. What it has in hand it ends.
+    pub async fn drain(&self, agent: AgentName, drained: Option<Drained>) -> Result<AgentView, Refused> {
+        self.ask(|answer| Command::Drain { agent, drained, answer }).await?
+    }
+
+    /// Cuts an agent off and forgets it; what it had in hand is queued again. Gives what that was.
+    pub async fn remove(&self, agent: AgentName) -> Result<Vec<AgentWork>, Refused> {
+        self.ask(|answer| Command::Remove { agent, answer }).await?
+    }
+
     /// An agent is alive.
-    pub async fn heartbeat(
-        &self,
-        agent: AgentName,
-        session: SessionId,
-        scratch_free_bytes: u64,
-    ) -> Result<(), Refused> {
-        self.tell(Command::Heartbeat { agent, session, scratch_free_bytes }).await
+    pub async fn heartbeat(&self, agent: AgentName, session: SessionId, beat: Beat) -> Result<(), Refused> {
+        self.tell(Command::Heartbeat { agent, session, beat }).await
     }
 
     /// Something happened in an attempt.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::build::{AttemptRecord, BuildEvent, Failure};
+use model::build::{AttemptRecord, Build, BuildEvent, Failure};
 use model::id::{Attempt, AttemptId, BuildId};
 use model::name::AgentName;
 use model::stage::StageRecord;
@@ -14,6 +14,9 @@ use super::{Greeting, Refused, ToAgent, Welcome};
 use crate::clock::now_ms;
 use crate::staging;
 use crate::store::StoreError;
+
+/// Leases in one write; each goes out when its own is on disk.
+const LEASES: usize = 64;
 
 impl Desk {
     /// Takes an agent's session on and settles what becomes of each attempt that either side believes it has.
@@ -43,7 +46,7 @@ impl Desk {
     }
 
     /// The attempts leased to an agent: how far each has come, and whether it has begun.
-    fn held_by(&self, agent: &AgentName) -> Vec<(AttemptId, u64, bool)> {
+    pub(super) fn held_by(&self, agent: &AgentName) -> Vec<(AttemptId, u64, bool)> {
         let attempts = self.in_hand(agent).filter_map(|build| {
             let record = build.attempts.last()?;
             let id = AttemptId { build: build.id, attempt: record.attempt };
@@ -53,20 +56,36 @@ impl Desk {
         attempts.collect()
     }
 
-    /// Gives a build to an agent.
-    pub(super) async fn lease(&mut self, id: BuildId, agent: AgentName) -> Result<(), StoreError> {
-        let install_dir = self.parts.config.install_dir.clone();
-        let folder = tokio::task::spawn_blocking(move || staging::create(&install_dir)).await;
-        let folder: PathBuf = match folder.map_err(std::io::Error::other).and_then(|made| made) {
-            Ok(folder) => folder,
-            Err(error) => return self.fail(id, no_staging(&self.parts.config.install_dir, &error)).await,
-        };
-        let Some(active) = self.active.get(&id) else { return Ok(()) };
-        let mut build = active.build.clone();
+    /// Gives builds to agents, a number of them in one write.
+    pub(super) async fn lease(&mut self, starts: Vec<(BuildId, AgentName)>) -> Result<(), StoreError> {
+        for some in starts.chunks(LEASES) {
+            let (install_dir, count) = (self.parts.config.install_dir.clone(), some.len());
+            let made = move || (0..count).map(|_| staging::create(&install_dir)).collect::<Vec<_>>();
+            let folders = tokio::task::spawn_blocking(made).await;
+            let folders = folders.unwrap_or_else(|error| vec![Err(std::io::Error::other(error))]);
+            let mut leased = Vec::with_capacity(count);
+            for ((id, agent), folder) in some.iter().zip(folders) {
+                match folder {
+                    Ok(folder) => leased.extend(self.leased(*id, agent, folder)),
+                    Err(error) => self.fail(*id, no_staging(&self.parts.config.install_dir, &error)).await?,
+                }
+            }
+            let given: Vec<_> = leased.iter().filter_map(given).collect();
+            self.save_all(leased).await?;
+            for (agent, attempt) in given {
+                tracing::info!(%attempt, %agent, "leased");
+                self.assign(&agent, attempt);
+            }
+        }
+        Ok(())
+    }
+
+    /// A queued build as it is when `agent` has it.
+    fn leased(&self, id: BuildId, agent: &AgentName, staging: PathBuf) -> Option<Build> {
+        let mut build = self.active.get(&id)?.build.clone();
         let attempt = build.attempts.last().map_or(Attempt::FIRST, |last| last.attempt.next());
         // A queued build can always be leased.
-        let Ok(state) = build.state.on(BuildEvent::Leased { agent: agent.clone(), attempt }) else { return Ok(()) };
-        build.state = state;
+        build.state = build.state.on(BuildEvent::Leased { agent: agent.clone(), attempt }).ok()?;
         build.attempts.push(AttemptRecord {
             attempt,
             agent: agent.clone(),
@@ -75,13 +94,10 @@ impl Desk {
             stages: StageRecord::pending(),
             outcome: None,
             last_event: 0,
-            staging: folder,
+            staging,
             published: None,
         });
-        tracing::info!(build = %id, %attempt, %agent, "leased");
-        self.save(build).await?;
-        self.assign(&agent, AttemptId { build: id, attempt });
-        Ok(())
+        Some(build)
     }
 
     fn assign(&mut self, agent: &AgentName, attempt: AttemptId) {
@@ -92,6 +108,7 @@ impl Desk {
             plan: build.plan.clone().unwrap_or_default(),
             staging: staging.unwrap_or_default(),
             osimage: build.osimage.to_string(),
+            silence: self.parts.config.silence_seconds.limits(),
         };
         self.links.tell(agent, message);
     }
@@ -126,6 +143,11 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// Who has a build, and as which attempt.
+fn given(build: &Build) -> Option<(AgentName, AttemptId)> {
+    build.state.lease().map(|(agent, attempt)| (agent.clone(), AttemptId { build: build.id, attempt }))
 }
 
 fn no_staging(install_dir: &std::path::Path, error: &std::io::Error) -> Failure {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::agent::AgentRecord;
 use model::arch::Arch;
 use model::build::{Build, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, AttemptId, Generation};
@@ -44,14 +43,7 @@ impl Site {
     async fn start(builds: &[Build]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let parts = parts(dir.path());
-        let record = AgentRecord {
-            name: agent(),
-            joined_ms: 0,
-            certificate_sha256: String::new(),
-            certificate_expires_ms: 0,
-            facts: None,
-            last_seen_ms: 0,
-        };
+        let record = samples::agent(agent().as_str());
         parts.store.save_agent(&record).await.unwrap();
         for build in builds {
             parts.store.save_build(build).await.unwrap();
@@ -115,6 +107,7 @@ fn wanted(parts: &Parts) -> NewBuild {
         submitted_by: "root".parse().unwrap(),
         plan: Some("0".repeat(64)),
         warnings: Vec::new(),
+        priority: 0,
     }
 }
 

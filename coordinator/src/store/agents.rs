@@ -32,6 +32,11 @@ impl Store {
         self.scan(PREFIX)
     }
 
+    /// Forgets an agent: its certificate lets nobody in any more.
+    pub async fn remove_agent(&self, name: &AgentName) -> Result<(), StoreError> {
+        self.commit(Vec::new(), vec![Op::Delete { key: key(name) }]).await
+    }
+
     /// Writes an agent as it stands.
     pub async fn save_agent(&self, agent: &AgentRecord) -> Result<(), StoreError> {
         self.commit(Vec::new(), vec![put_agent(agent)?]).await

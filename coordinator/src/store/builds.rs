@@ -68,7 +68,12 @@ impl Store {
 
     /// Writes a build as it stands.
     pub async fn save_build(&self, build: &Build) -> Result<(), StoreError> {
-        self.commit(Vec::new(), vec![put_build(build)?]).await
+        self.save_builds(std::slice::from_ref(build)).await
+    }
+
+    /// Writes builds as they stand, all of them or none.
+    pub async fn save_builds(&self, builds: &[Build]) -> Result<(), StoreError> {
+        self.commit(Vec::new(), builds.iter().map(put_build).collect::<Result<_, _>>()?).await
     }
 }
 

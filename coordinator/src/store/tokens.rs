@@ -66,6 +66,7 @@ mod tests {
             certificate_expires_ms: 2,
             facts: None,
             last_seen_ms: 0,
+            drained: None,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Agents: what they say of their nodes, and how the coordinator shows them.
 
-use model::agent::{AgentFacts, AgentRecord, AgentState, AgentView, InstallView};
+use model::agent::{AgentFacts, AgentRecord, AgentState, AgentView, AgentWork, Drained, InstallView};
+use model::id::AttemptId;
 
 use crate::v1;
-use crate::violation::{FieldViolation, OfField};
+use crate::violation::{FieldViolation, OfField, each};
 
 impl From<AgentFacts> for v1::AgentFacts {
     fn from(facts: AgentFacts) -> Self {
@@ -84,17 +85,20 @@ fn install_of_word(word: &str) -> Result<InstallView, FieldViolation> {
 
 impl From<AgentView> for v1::Agent {
     fn from(view: AgentView) -> Self {
-        let AgentView { record, state, attempts } = view;
-        let AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms } = record;
+        let AgentView { record, state, work, load_hundredths } = view;
+        let AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms, drained } =
+            record;
         Self {
             name: name.into(),
             state: state.as_str().to_owned(),
             facts: facts.map(Into::into),
             joined_ms,
             last_seen_ms,
-            attempts,
+            work: work.into_iter().map(Into::into).collect(),
             certificate_sha256,
             certificate_expires_ms,
+            drained: drained.map(Into::into),
+            load_hundredths,
         }
     }
 }
@@ -109,14 +113,50 @@ impl TryFrom<v1::Agent> for AgentView {
             facts,
             joined_ms,
             last_seen_ms,
-            attempts,
+            work,
             certificate_sha256,
             certificate_expires_ms,
+            drained,
+            load_hundredths,
         } = wire;
         let facts = facts.map(AgentFacts::try_from).transpose().map_err(|error| error.scope("facts"))?;
         let name = name.parse().of_field("name")?;
-        let record = AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms };
-        Ok(Self { record, state: state_of_word(&state)?, attempts })
+        let drained = drained.map(Drained::try_from).transpose().map_err(|error| error.scope("drained"))?;
+        let record =
+            AgentRecord { name, joined_ms, certificate_sha256, certificate_expires_ms, facts, last_seen_ms, drained };
+        let work = each("work", work)?;
+        Ok(Self { record, state: state_of_word(&state)?, work, load_hundredths })
+    }
+}
+
+impl From<AgentWork> for v1::AgentWork {
+    fn from(AgentWork { attempt, osimage, doing }: AgentWork) -> Self {
+        Self { build: attempt.build.get(), attempt: attempt.attempt.get(), osimage: osimage.into(), doing }
+    }
+}
+
+impl TryFrom<v1::AgentWork> for AgentWork {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::AgentWork) -> Result<Self, FieldViolation> {
+        let v1::AgentWork { build, attempt, osimage, doing } = wire;
+        let attempt = AttemptId::try_from(v1::AttemptRef { build, attempt })?;
+        Ok(Self { attempt, osimage: osimage.parse().of_field("osimage")?, doing })
+    }
+}
+
+impl From<Drained> for v1::Drained {
+    fn from(Drained { by, since_ms, reason }: Drained) -> Self {
+        Self { by: by.into(), since_ms, reason }
+    }
+}
+
+impl TryFrom<v1::Drained> for Drained {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::Drained) -> Result<Self, FieldViolation> {
+        let v1::Drained { by, since_ms, reason } = wire;
+        Ok(Self { by: by.parse().of_field("by")?, since_ms, reason })
     }
 }
 
@@ -133,6 +173,7 @@ fn state_of_word(word: &str) -> Result<AgentState, FieldViolation> {
 mod tests {
     use super::*;
     use model::arch::Arch;
+    use model::id::{Attempt, BuildId};
 
     fn view() -> AgentView {
         let facts = AgentFacts {
@@ -156,8 +197,11 @@ mod tests {
             certificate_expires_ms: 7,
             facts: Some(facts),
             last_seen_ms: 8,
+            drained: Some(Drained { by: "root".parse().unwrap(), since_ms: 9, reason: "a new disk".into() }),
         };
-        AgentView { record, state: AgentState::Silent, attempts: vec!["12.1 compute".into()] }
+        let attempt = AttemptId { build: BuildId::new(12).unwrap(), attempt: Attempt::FIRST };
+        let work = vec![AgentWork { attempt, osimage: "compute".parse().unwrap(), doing: "packages".into() }];
+        AgentView { record, state: AgentState::Silent, work, load_hundredths: 150 }
     }
 
     #[test]

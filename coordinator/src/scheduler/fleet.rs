@@ -1,0 +1,80 @@
+//! The fleet as an administrator sees and changes it: how agents stand, drain, undrain, removal.
+
+use std::collections::BTreeMap;
+
+use model::agent::{AgentRecord, AgentView, AgentWork, Drained};
+use model::id::{AttemptId, BuildId};
+use model::name::AgentName;
+use tokio::time::Instant;
+
+use super::Refused;
+use super::desk::Desk;
+use super::links::Link;
+
+impl Desk {
+    /// Every agent that has connected since the start or was known then.
+    pub(super) fn agent_views(&self) -> Vec<AgentView> {
+        let mut work = self.work();
+        let view = |link: &Link| self.view(link, work.remove(&link.record.name).unwrap_or_default());
+        self.links.iter().map(view).collect()
+    }
+
+    fn view(&self, link: &Link, mut work: Vec<AgentWork>) -> AgentView {
+        work.extend(link.dropping.iter().map(|attempt| self.dropping(*attempt)));
+        AgentView {
+            record: AgentRecord { last_seen_ms: link.seen_ms, ..link.record.clone() },
+            state: self.links.state(link, self.parts.config.lease(), Instant::now()),
+            work,
+            load_hundredths: link.load_hundredths,
+        }
+    }
+
+    /// What each agent holds a lease on.
+    fn work(&self) -> BTreeMap<AgentName, Vec<AgentWork>> {
+        let mut work: BTreeMap<AgentName, Vec<AgentWork>> = BTreeMap::new();
+        for active in self.active.values() {
+            let build = &active.build;
+            let Some((agent, attempt)) = build.state.lease() else { continue };
+            work.entry(agent.clone()).or_default().push(AgentWork {
+                attempt: AttemptId { build: build.id, attempt },
+                osimage: build.osimage.clone(),
+                doing: build.state.stage_word().unwrap_or("leased").to_owned(),
+            });
+        }
+        work
+    }
+
+    fn dropping(&self, attempt: AttemptId) -> AgentWork {
+        let of = |id: BuildId| match self.active.get(&id) {
+            Some(active) => Some(active.build.osimage.clone()),
+            None => self.parts.store.build(id).ok().flatten().map(|build| build.osimage),
+        };
+        let unknown = || "unknown".parse().expect("it is a name");
+        AgentWork { attempt, osimage: of(attempt.build).unwrap_or_else(unknown), doing: "dropping".to_owned() }
+    }
+
+    /// Drains an agent, or gives it work again.
+    pub(super) async fn drain(&mut self, agent: &AgentName, drained: Option<Drained>) -> Result<AgentView, Refused> {
+        let record = self.parts.store.agent(agent)?.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
+        let record = AgentRecord { drained, ..record };
+        self.parts.store.save_agent(&record).await?;
+        tracing::info!(%agent, drained = record.drained.is_some(), "drained or not");
+        self.links.note_drained(&record, Instant::now());
+        let view = self.agent_views().into_iter().find(|view| view.record.name == *agent);
+        view.ok_or_else(|| Refused::NoAgent(agent.clone()))
+    }
+
+    /// Cuts an agent off and forgets it.
+    pub(super) async fn remove(&mut self, agent: &AgentName) -> Result<Vec<AgentWork>, Refused> {
+        self.parts.store.agent(agent)?.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
+        // From here on no call of it is answered.
+        self.parts.store.remove_agent(agent).await?;
+        let work = self.work().remove(agent).unwrap_or_default();
+        self.links.remove(agent);
+        for attempt in self.held_by(agent).into_iter().map(|(attempt, _, _)| attempt) {
+            self.lose(attempt, &format!("agent {agent} was removed")).await?;
+        }
+        tracing::info!(%agent, in_hand = work.len(), "removed");
+        Ok(work)
+    }
+}
