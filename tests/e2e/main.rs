@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod definitions;
+mod fleet;
 mod images;
 mod leases;
 mod resolving;
