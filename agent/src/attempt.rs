@@ -18,9 +18,11 @@ use crate::build::failure::chain;
 use crate::config::{Config, Install};
 use crate::driver::Message;
 use crate::event::{Published, What};
+use crate::follow::{End, FollowError, follow};
 use crate::inspect::{Facts, install};
 use crate::link::Link;
 use crate::log_push::{LogPush, Pushing};
+use crate::silence::Budgets;
 use crate::spool::{self, LogWriter};
 use crate::transfer::{self, TransferError};
 use crate::worker::handle::{HandleError, Worker};
@@ -29,6 +31,8 @@ use crate::worker::report::{Blame, Failure, Line, Product, Report, now_ms};
 
 /// How long the end of its log may hold up an agent that stops; the service manager has little more patience.
 const PARTING: Duration = Duration::from_secs(2);
+/// How long removing half an archive may hold up the end of its attempt.
+const TAKE_BACK: Duration = Duration::from_secs(2);
 /// How often something that still dies is asked again to let its folder go.
 const CLEAR_TRIES: u32 = 20;
 
@@ -47,6 +51,8 @@ enum AttemptError {
     #[error(transparent)]
     Worker(#[from] HandleError),
     #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error(transparent)]
     Order(#[from] crate::worker::order::OrderError),
 }
 
@@ -59,6 +65,8 @@ pub struct Attempt {
     pub plan_digest: String,
     /// Its folder under the install root.
     pub staging: String,
+    /// How long its stages may be silent.
+    pub silence: Budgets,
     /// How the agent works.
     pub config: Arc<Config>,
     /// About the node.
@@ -97,7 +105,8 @@ impl Attempt {
         spool::folder(&self.config.spool(), self.id)
     }
 
-    async fn happened(&self, what: What) {
+    /// Tells the driver what happened.
+    pub async fn happened(&self, what: What) {
         // As above.
         let _ = self.tell.send(Message::Happened(self.id, what)).await;
     }
@@ -118,6 +127,9 @@ impl Attempt {
         if let Err(error) = worker.end().await {
             tracing::warn!(attempt = %self.id, "{}", chain(&error));
         }
+        if !matches!(outcome, Some(Ok(What::Published(_)))) {
+            self.take_back().await;
+        }
         let lines = log.close();
         self.log_arrives(pushing).await;
         let outcome = outcome?.unwrap_or_else(|error| What::Lost { reason: chain(&error) });
@@ -125,6 +137,20 @@ impl Attempt {
             What::Published(published) => What::Published(Published { log_lines: lines, ..published }),
             other => other,
         })
+    }
+
+    /// Half an archive in the staging folder is of no use to anybody. The coordinator removes the folder in the end, and a
+    /// server that is gone may be why there is only half of one: so this is not waited for.
+    async fn take_back(&self) {
+        let (_, archive) = self.destination();
+        let removed = tokio::time::timeout(TAKE_BACK, tokio::fs::remove_file(&archive)).await;
+        match removed {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(attempt = %self.id, "cannot remove `{}`: {error}", archive.display());
+            }
+            Err(_) => tracing::warn!(attempt = %self.id, "`{}` can't be removed now", archive.display()),
+            Ok(_) => {}
+        }
     }
 
     /// The last event, whoever tells it, waits for the log. An attempt that is dropped has none that anybody waits
@@ -149,8 +175,11 @@ impl Attempt {
         order.write(&path)?;
         let program = self.config.worker_program.clone();
         let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
-        worker.0 = Some(Worker::start(&program, &path)?);
-        let last = self.follow(worker, log).await?;
+        let last = match follow(self, worker.0.insert(Worker::start(&program, &path)?), log).await? {
+            End::Said(last) => last,
+            // What it may leave behind by not dying is told where it is ended, in `carry_out`.
+            End::Silent(failure) => return Ok(What::Failed(failure)),
+        };
         let words = worker.end().await?;
         match last {
             Some(Report::Finished(product)) => self.publish(&order, product, log).await,
@@ -162,25 +191,6 @@ impl Attempt {
                 reason: format!("the worker ended without a result: {words}").trim_end_matches(": ").to_owned(),
             }),
         }
-    }
-
-    /// Passes on what the worker says, up to its result.
-    async fn follow(&self, worker: &mut Running, log: &mut LogWriter) -> Result<Option<Report>, AttemptError> {
-        let mut last = None;
-        while let Some(report) = worker.next().await? {
-            match report {
-                Report::Line(line) => log.append(&line).map_err(|source| AttemptError::File {
-                    doing: "write",
-                    path: spool::log(&self.spool()),
-                    source,
-                })?,
-                Report::StageStarted { stage, .. } => self.happened(What::StageStarted(stage)).await,
-                Report::StageEnded { stage, status, .. } => self.happened(What::StageEnded(stage, status)).await,
-                Report::Born { .. } => {}
-                result @ (Report::Finished(_) | Report::Failed(_)) => last = Some(result),
-            }
-        }
-        Ok(last)
     }
 
     /// Fetches the plan and makes the attempt's folders.
@@ -223,10 +233,12 @@ impl Attempt {
                 // The log is a convenience here; the upload is what counts.
                 let _ = log.append(&Line { time_ms: now_ms(), stage: Stage::Publish, text: text.clone() });
             };
-            match transfer::archive(self.link.clone(), self.id, &product, begins).await {
+            let limit = self.silence.of(Stage::Publish);
+            match transfer::archive(self.link.clone(), self.id, &product, limit, begins).await {
                 Err(TransferError::Refused { status, .. }) if status.code() == tonic::Code::ResourceExhausted => {
                     return Ok(What::Failed(no_room(&status)));
                 }
+                Err(error @ TransferError::Still { .. }) => return Ok(What::Failed(stood_still(&error))),
                 uploaded => uploaded?,
             }
         }
@@ -240,13 +252,6 @@ impl Attempt {
 struct Running(Option<Worker>);
 
 impl Running {
-    async fn next(&mut self) -> Result<Option<Report>, HandleError> {
-        match &mut self.0 {
-            Some(worker) => worker.next().await,
-            None => Ok(None),
-        }
-    }
-
     async fn end(&mut self) -> Result<String, HandleError> {
         match self.0.take() {
             Some(worker) => worker.end().await,
@@ -261,6 +266,16 @@ fn no_room(status: &tonic::Status) -> Failure {
         stage: Stage::Publish,
         cause: status.message().to_owned(),
         hint: "make room below the install root of the management node, then `imgctl builds retry`".to_owned(),
+        last_lines: Vec::new(),
+        blame: Blame::Build,
+    }
+}
+
+fn stood_still(error: &TransferError) -> Failure {
+    Failure {
+        stage: Stage::Publish,
+        cause: error.to_string(),
+        hint: "look at the coordinator's log, and whether its disk below the install root can be written to".to_owned(),
         last_lines: Vec::new(),
         blame: Blame::Build,
     }

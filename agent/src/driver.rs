@@ -28,6 +28,7 @@ use crate::hands::{Admission, Hand, Hands, Leaving};
 use crate::inspect::Facts;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
+use crate::silence::Budgets;
 use crate::spool;
 use crate::worker::report::now_ms;
 
@@ -249,6 +250,7 @@ impl Driver {
             id,
             plan_digest: assign.plan_digest,
             staging: assign.staging,
+            silence: Budgets::new(assign.silence.iter().map(|limit| (limit.stage.as_str(), limit.seconds))),
             config: self.config.clone(),
             facts: self.facts.clone(),
             link: self.link.clone(),

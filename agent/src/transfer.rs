@@ -12,14 +12,16 @@ use proto::v1;
 use proto::v1::sessions_client::SessionsClient;
 use rootfs::digest::Hasher;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::event::reference;
 use crate::link::Link;
+use crate::silence::words;
 use crate::worker::report::Product;
 
 /// Chunks of an upload on their way.
@@ -51,6 +53,12 @@ pub enum TransferError {
         /// In its own words.
         status: Status,
     },
+    /// The connection stands, and not a byte goes over it.
+    #[error("the coordinator has taken nothing of the archive for {}", words(*limit))]
+    Still {
+        /// How long it may be so.
+        limit: Duration,
+    },
     /// Damaged on the way, or on its disk.
     #[error("what the coordinator sent as the plan does not have the digest that it named")]
     WrongPlan,
@@ -77,18 +85,25 @@ pub async fn plan(mut link: Link, attempt: AttemptId, digest: &str) -> Result<Ve
     }
 }
 
-/// Uploads the archive; `begins` is called before each try.
+/// Uploads the archive; `begins` is called before each try. Fails when in one of them nothing moves for `limit`; without
+/// a connection it waits, which the coordinator's lease limits.
 pub async fn archive(
     mut link: Link,
     attempt: AttemptId,
     product: &Product,
+    limit: Option<Duration>,
     mut begins: impl FnMut(),
 ) -> Result<(), TransferError> {
     let mut tries = Tries::new("the archive");
     loop {
         let channel = link.channel().await;
         begins();
-        match upload(channel, attempt, &product.archive).await {
+        let (moved, movement) = watch::channel(());
+        let answer = tokio::select! {
+            answer = upload(channel, attempt, &product.archive, moved) => answer,
+            limit = stands_still(movement, limit) => return Err(TransferError::Still { limit }),
+        };
+        match answer {
             Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => {
                 return Ok(());
             }
@@ -146,17 +161,37 @@ async fn answered<F: IntoFuture>(answer: F) -> Result<F::Output, Status> {
     tokio::time::timeout(UNANSWERED, answer).await.map_err(late)
 }
 
-async fn upload(channel: Channel, attempt: AttemptId, path: &Path) -> Result<v1::UploadResponse, Status> {
+/// Returns when nothing has moved for the limit. When all is sent, the answer may take as long.
+async fn stands_still(mut movement: watch::Receiver<()>, limit: Option<Duration>) -> Duration {
+    let Some(limit) = limit else { return std::future::pending().await };
+    while let Ok(Ok(())) = tokio::time::timeout(limit, movement.changed()).await {}
+    if movement.has_changed().is_err() {
+        tokio::time::sleep(limit).await;
+    }
+    limit
+}
+
+async fn upload(
+    channel: Channel,
+    attempt: AttemptId,
+    path: &Path,
+    moved: watch::Sender<()>,
+) -> Result<v1::UploadResponse, Status> {
     let file = tokio::fs::File::open(path).await.map_err(|error| Status::failed_precondition(error.to_string()))?;
     let (sender, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let reading = tokio::spawn(read_chunks(file, attempt, sender));
+    let _reading = AbortOnDropHandle::new(tokio::spawn(read_chunks(file, attempt, sender, moved)));
     let answer = SessionsClient::new(channel).upload(ReceiverStream::new(outgoing)).await;
-    reading.abort();
     answer.map(tonic::Response::into_inner)
 }
 
-/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest.
-async fn read_chunks(mut file: tokio::fs::File, attempt: AttemptId, sender: mpsc::Sender<v1::UploadMessage>) {
+/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest. There is room
+/// for a chunk only as the coordinator takes earlier ones, by the windows of HTTP/2.
+async fn read_chunks(
+    mut file: tokio::fs::File,
+    attempt: AttemptId,
+    sender: mpsc::Sender<v1::UploadMessage>,
+    moved: watch::Sender<()>,
+) {
     use v1::upload_message::Message;
     let header = Message::Header(v1::UploadHeader { attempt: Some(reference(attempt)) });
     let mut next = Some(header);
@@ -164,6 +199,7 @@ async fn read_chunks(mut file: tokio::fs::File, attempt: AttemptId, sender: mpsc
         if sender.send(v1::UploadMessage { message: Some(message) }).await.is_err() {
             return;
         }
+        moved.send_replace(());
         let mut chunk = Vec::with_capacity(proto::CHUNK);
         next = match (&mut file).take(proto::CHUNK as u64).read_to_end(&mut chunk).await {
             Ok(1..) => Some(Message::Data(chunk.into())),

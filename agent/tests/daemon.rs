@@ -167,18 +167,10 @@ echo '{"report":"stage_ended","stage":"publish","status":"done","time_ms":2}'
 echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":1000000,"kernel_version":"6.1","packages":3}'
 "#;
 
-fn scripted(peer: &mut Peer, worker: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let program = peer.config.state_dir.join("worker");
-    std::fs::write(&program, worker).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    peer.config.worker_program = Some(program);
-}
-
 #[tokio::test]
 async fn an_agent_without_install_root_uploads_and_starts_again_after_a_break() {
     let mut peer = Peer::start(Script { plan: UNREADABLE.to_owned(), ..Script::default() }).await;
-    scripted(&mut peer, SCRIPTED_WORKER);
+    peer.work_by(SCRIPTED_WORKER);
     let agent = peer.agent(CancellationToken::new());
     let events = peer.events_to_the_last().await;
     let Some(Wire::Published(published)) = &events.last().unwrap().event else { panic!("{events:?}") };
@@ -204,7 +196,7 @@ exec sleep 1000
 async fn the_log_arrives_before_the_last_event_of_a_stopped_agent() {
     let script = Script { plan: UNREADABLE.to_owned(), slow_log: true, ..Script::default() };
     let mut peer = Peer::start(script).await;
-    scripted(&mut peer, TALKATIVE_WORKER);
+    peer.work_by(TALKATIVE_WORKER);
     let shutdown = CancellationToken::new();
     let agent = peer.agent(shutdown.clone());
     peer.until_stage("packages").await;

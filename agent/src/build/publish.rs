@@ -1,7 +1,7 @@
 //! Stage `publish`: the finished tree leaves as one compressed archive, written in one pass.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 
 use rootfs::compress::{Compression, Compressor, ZstdLevel};
 use rootfs::digest::{Digest, HashingWriter};
@@ -55,6 +55,24 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     Ok(Outcome::Done)
 }
 
+/// Tells with every byte that the archive grows; there are no lines while it does.
+struct Moving<'a, W> {
+    to: W,
+    log: &'a StageLog<'a>,
+}
+
+impl<W: Write> Write for Moving<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.log.moves();
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Result<(), StageError> {
     let plan = context.plan;
     let record = BuildRecord {
@@ -80,7 +98,7 @@ fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Diges
     let out = HashingWriter::new(BufWriter::with_capacity(BUFFER, file));
     let mut packed =
         Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
-    let totals = write_tar(&context.out, &mut packed).map_err(|error| {
+    let totals = write_tar(&context.out, &mut Moving { to: &mut packed, log }).map_err(|error| {
         StageError::node(
             format!("cannot write the archive `{}`: {}", archive.display(), chain(&error)),
             "see that the disk it goes to has room",

@@ -70,6 +70,15 @@ fn said(status: &ExitStatus) -> String {
     }
 }
 
+/// What comes from a running program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output<'a> {
+    /// Bytes, which may be lines or become some; told before those.
+    Bytes,
+    /// A line of them.
+    Line(&'a str),
+}
+
 /// A program with its arguments and all of its environment.
 #[derive(Debug, Clone)]
 pub struct Cmd {
@@ -140,8 +149,8 @@ impl Cmd {
         words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs it to its end; every line goes to `each` as it comes. Gives back the last lines.
-    pub fn run(&self, each: &mut dyn FnMut(&str)) -> Result<Vec<String>, CmdError> {
+    /// Runs it to its end; its output goes to `each` as it comes. Gives back the last lines.
+    pub fn run(&self, each: &mut dyn FnMut(Output<'_>)) -> Result<Vec<String>, CmdError> {
         let lost = |source| CmdError::Lost { program: self.known_as.clone(), source };
         let (mut reader, writer) = io::pipe().map_err(lost)?;
         let mut command = self.command();
@@ -152,7 +161,8 @@ impl Cmd {
         let mut child = child.map_err(|source| CmdError::Start { program: self.known_as.clone(), source })?;
         let mut kept = VecDeque::with_capacity(KEPT_LINES);
         let read = stream(&mut reader, &mut |line| {
-            each(&line);
+            let Some(line) = line else { return each(Output::Bytes) };
+            each(Output::Line(&line));
             if kept.len() == KEPT_LINES {
                 kept.pop_front();
             }
@@ -189,18 +199,22 @@ impl Cmd {
     }
 }
 
-fn stream(reader: &mut impl Read, each: &mut dyn FnMut(String)) -> io::Result<()> {
+/// Every line goes to `each`, and `None` before those of each reading.
+fn stream(reader: &mut impl Read, each: &mut dyn FnMut(Option<String>)) -> io::Result<()> {
     let mut splitter = LineSplitter::default();
     let mut buffer = [0; 8192];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) => splitter.push(&buffer[..count], each),
+            Ok(count) => {
+                each(None);
+                splitter.push(&buffer[..count], &mut |line| each(Some(line)));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    splitter.finish(each);
+    splitter.finish(&mut |line| each(Some(line)));
     Ok(())
 }
 
@@ -221,10 +235,32 @@ mod tests {
     fn output_comes_line_by_line_and_the_environment_is_ours() {
         let mut seen = Vec::new();
         let cmd = Cmd::new("sh").arg("-c").arg("echo out; echo err >&2; env | sort").env("MINE", "1");
-        cmd.run(&mut |line| seen.push(line.to_owned())).unwrap();
+        let mut bytes = 0;
+        cmd.run(&mut |output| match output {
+            Output::Bytes => bytes += 1,
+            Output::Line(line) => seen.push(line.to_owned()),
+        })
+        .unwrap();
+        assert!(bytes > 0);
         assert_eq!(seen[..2], ["out", "err"]);
         let names: Vec<_> = seen[2..].iter().filter_map(|line| line.split('=').next()).collect();
         assert_eq!(names, ["HOME", "LANG", "LC_ALL", "MINE", "PATH", "PWD"]);
+    }
+
+    #[test]
+    fn a_dot_is_heard_before_its_line_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard");
+        // It ends only when its dot was heard.
+        let script = "printf .; until test -e \"$1\"; do sleep 0.01; done";
+        let mut lines = Vec::new();
+        let cmd = Cmd::new("sh").args(["-c", script, "sh"]).arg(&heard);
+        cmd.run(&mut |output| match output {
+            Output::Bytes => std::fs::write(&heard, "").unwrap(),
+            Output::Line(line) => lines.push(line.to_owned()),
+        })
+        .unwrap();
+        assert_eq!(lines, ["."]);
     }
 
     #[test]

@@ -5,16 +5,19 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use model::stage::{Stage, StageStatus};
 use rootfs::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::exec::{Cmd, CmdError};
+use crate::sys::exec::{Cmd, CmdError, Output};
 
 /// How many of the log's last lines go with a failure.
-const LAST_LINES: usize = 20;
+pub const LAST_LINES: usize = 20;
+
+/// How often movement is told: well within any budget of silence that makes sense.
+const PULSE: Duration = Duration::from_millis(500);
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub enum Report {
         /// When.
         time_ms: i64,
     },
+    /// Something moves that makes no line: bytes of one without an end yet, or of the archive.
+    Progress,
     /// The archive stands.
     Finished(Product),
     /// The attempt ended badly.
@@ -142,12 +147,13 @@ pub struct StageLog<'a> {
     stage: Stage,
     reporter: &'a Reporter,
     last: Mutex<VecDeque<String>>,
+    moved: Mutex<Option<Instant>>,
 }
 
 impl<'a> StageLog<'a> {
     /// The log of `stage`.
     pub fn new(stage: Stage, reporter: &'a Reporter) -> Self {
-        Self { stage, reporter, last: Mutex::default() }
+        Self { stage, reporter, last: Mutex::default(), moved: Mutex::default() }
     }
 
     /// Says something.
@@ -162,10 +168,22 @@ impl<'a> StageLog<'a> {
         self.reporter.send(&Report::Line(Line { time_ms: now_ms(), stage: self.stage, text }));
     }
 
+    /// Something moves, though nothing is said. Cheap, so it may be told for every byte.
+    pub fn moves(&self) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        if moved.is_none_or(|moved| moved.elapsed() >= PULSE) {
+            *moved = Some(Instant::now());
+            self.reporter.send(&Report::Progress);
+        }
+    }
+
     /// Runs a command, its command line and output going to the log.
     pub fn run(&self, cmd: &Cmd) -> Result<Vec<String>, CmdError> {
         self.say(format!("+ {}", crate::sys::lines::printable(cmd.line().as_bytes())));
-        cmd.run(&mut |line| self.say(line))
+        cmd.run(&mut |output| match output {
+            Output::Bytes => self.moves(),
+            Output::Line(line) => self.say(line),
+        })
     }
 
     /// The last lines that were said.
@@ -177,6 +195,20 @@ impl<'a> StageLog<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn movement_is_told_now_and_then() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let reporter = Reporter::new(writer);
+        let log = StageLog::new(Stage::Publish, &reporter);
+        (0..1000).for_each(|_| log.moves());
+        *log.moved.lock().unwrap() = Instant::now().checked_sub(PULSE);
+        log.moves();
+        drop(reporter);
+        let mut told = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut told).unwrap();
+        assert!((2..100).contains(&told.matches(r#"{"report":"progress"}"#).count()), "{told}");
+    }
 
     #[test]
     fn reports_survive_the_pipe() {

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test fails by panicking, and tells whoever runs it by hand"
+    dead_code,
+    reason = "a test fails by panicking, tells whoever runs it by hand, and doesn't need all of it"
 )]
 
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a slow coordinator takes to write a batch of a log.
 const SLOW: Duration = Duration::from_millis(500);
@@ -42,6 +43,15 @@ pub(crate) struct Script {
     pub(crate) slow_log: bool,
     /// It has a fault of its own that keeps it from giving the plan.
     pub(crate) no_plan: bool,
+    /// How long stages may be silent.
+    pub(crate) silence: Vec<v1::StageSilence>,
+    /// It takes no byte of an archive, though it lives.
+    pub(crate) takes_no_archive: bool,
+}
+
+/// The limit of one stage.
+pub(crate) fn silence(stage: &str, seconds: u32) -> v1::StageSilence {
+    v1::StageSilence { stage: stage.to_owned(), seconds }
 }
 
 /// What it heard.
@@ -116,6 +126,15 @@ impl Peer {
 
     pub(crate) fn agent(&self, shutdown: CancellationToken) -> JoinHandle<Result<(), agent::AgentError>> {
         tokio::spawn(agent::run(self.config.clone(), shutdown))
+    }
+
+    /// A script stands in for the agent's worker; its third argument is the order.
+    pub(crate) fn work_by(&mut self, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let program = self.config.state_dir.join("worker");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.config.worker_program = Some(program);
     }
 
     pub(crate) async fn next(&mut self) -> Heard {
@@ -245,7 +264,7 @@ impl Service {
                     plan_digest,
                     staging,
                     osimage,
-                    silence: Vec::new(),
+                    silence: self.script.silence.clone(),
                 }),
             )
             .await;
@@ -326,6 +345,9 @@ impl Sessions for Service {
         request: Request<Streaming<v1::UploadMessage>>,
     ) -> Result<Response<v1::UploadResponse>, Status> {
         use v1::upload_message::Message;
+        if self.script.takes_no_archive {
+            return std::future::pending().await;
+        }
         let uploads = {
             let mut seen = self.seen.lock().unwrap();
             seen.uploads += 1;
