@@ -13,6 +13,11 @@ test: ## every test; installs what it needs
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --no-fail-fast
 
+chaos: ## builds while daemons, networks and disks fail; SEED= repeats a run, MINUTES= sets its length
+	deploy/tools/install.sh test
+	cargo build --workspace --bins --locked
+	IMGCTL_CHAOS_SEED=$(SEED) IMGCTL_CHAOS_MINUTES=$(MINUTES) cargo test -p tests --test chaos --locked -- --nocapture
+
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -21,4 +26,4 @@ bench: ## packing beside the pipeline it replaces, on the demo's tree (run make 
 	deploy/tools/install.sh test
 	tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test chaos lint bench

@@ -26,6 +26,8 @@ pub struct SiteOptions {
     pub config: String,
     /// The install root, if it is not the site's own folder.
     pub install_dir: Option<PathBuf>,
+    /// The site's folder, if it is not to be a new one that goes with the site.
+    pub folder: Option<PathBuf>,
 }
 
 /// What differs from the usual agent.
@@ -35,13 +37,15 @@ pub struct AgentOptions {
     pub install: &'static str,
     /// Its scratch folder, if it is not below its own.
     pub scratch: Option<PathBuf>,
+    /// The coordinator's address, if it is not to be reached straight away.
+    pub coordinator: Option<String>,
     /// Further lines of `agent.toml`.
     pub config: String,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { install: "local", scratch: None, config: String::new() }
+        Self { install: "local", scratch: None, coordinator: None, config: String::new() }
     }
 }
 
@@ -54,7 +58,9 @@ pub struct Site {
     /// The admin's CLI.
     pub cli: Cli,
     install_dir: PathBuf,
-    folder: TempDir,
+    folder: PathBuf,
+    // Dropped last.
+    _own_folder: Option<TempDir>,
 }
 
 impl Site {
@@ -65,9 +71,14 @@ impl Site {
 
     /// The same, with something different.
     pub fn start_with(options: SiteOptions) -> Self {
-        let folder = tempfile::Builder::new().prefix("imgctl-test-").tempdir_in("/var/tmp").expect("a folder");
-        let install_dir = options.install_dir.unwrap_or_else(|| folder.path().join("install"));
-        let path = |name: &str| folder.path().join(name).display().to_string();
+        let own_folder = options
+            .folder
+            .is_none()
+            .then(|| tempfile::Builder::new().prefix("imgctl-test-").tempdir_in("/var/tmp").expect("a folder"));
+        let new = || own_folder.as_ref().map(|own| own.path().to_owned());
+        let folder = options.folder.clone().or_else(new).expect("there is one or the other");
+        let install_dir = options.install_dir.unwrap_or_else(|| folder.join("install"));
+        let path = |name: &str| folder.join(name).display().to_string();
         let made = Command::new(binary("imgctl-coordinator"))
             .args(["init", "--listen", "127.0.0.1:0", "--config", &path("coordinator.toml")])
             .args(["--state-dir", &path("coordinator"), "--admin-dir", &path("admin")])
@@ -75,19 +86,18 @@ impl Site {
             .output()
             .expect("imgctl-coordinator can be started");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let config = folder.path().join("coordinator.toml");
+        let config = folder.join("coordinator.toml");
         override_keys(&config, &options.config);
-        let cli = Cli { coordinator: String::new(), identity: folder.path().join("admin/identity") };
-        let mut site = Self { agents: Vec::new(), coordinator: None, cli, install_dir, folder };
+        let cli = Cli { coordinator: String::new(), identity: folder.join("admin/identity") };
+        let _own_folder = own_folder;
+        let mut site = Self { agents: Vec::new(), coordinator: None, cli, install_dir, folder, _own_folder };
         site.start_coordinator();
         site
     }
 
     /// Starts the coordinator, again after it was stopped or killed: on the same port then.
     pub fn start_coordinator(&mut self) {
-        let mut command = Command::new(binary("imgctl-coordinator"));
-        command.args(["run", "--config"]).arg(self.path("coordinator.toml"));
-        let mut daemon = Daemon::start(command, &self.path("coordinator.log"));
+        let mut daemon = self.coordinator_process();
         let address = eventually("the coordinator to listen", START, || {
             assert!(daemon.ended().is_none(), "the coordinator ended: {}", daemon.log());
             daemon.output().lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
@@ -97,6 +107,17 @@ impl Site {
         self.coordinator = Some(daemon);
     }
 
+    /// Starts the coordinator again on the port that it had, and doesn't wait for it.
+    pub fn launch_coordinator(&mut self) {
+        self.coordinator = Some(self.coordinator_process());
+    }
+
+    fn coordinator_process(&self) -> Daemon {
+        let mut command = Command::new(binary("imgctl-coordinator"));
+        command.args(["run", "--config"]).arg(self.path("coordinator.toml"));
+        Daemon::start(command, &self.path("coordinator.log"))
+    }
+
     /// The coordinator's process.
     pub fn coordinator(&mut self) -> &mut Daemon {
         self.coordinator.as_mut().expect("it was started")
@@ -104,7 +125,7 @@ impl Site {
 
     /// Something below the site's folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// The install root.
@@ -131,10 +152,11 @@ impl Site {
         let state = self.path(name);
         fs::create_dir_all(&state).expect("a folder");
         let config = self.path(&format!("{name}.toml"));
+        let coordinator = options.coordinator.as_ref().unwrap_or(&self.cli.coordinator);
         let scratch = options.scratch.clone().unwrap_or_else(|| state.join("scratch"));
         let lines = format!(
-            "coordinator = {:?}\nname = {name:?}\nstate_dir = {state:?}\nscratch = {scratch:?}\ninstall_dir = {:?}\ninstall = {:?}\n{}",
-            self.cli.coordinator, self.install_dir, options.install, options.config
+            "coordinator = {coordinator:?}\nname = {name:?}\nstate_dir = {state:?}\nscratch = {scratch:?}\ninstall_dir = {:?}\ninstall = {:?}\n{}",
+            self.install_dir, options.install, options.config
         );
         fs::write(&config, lines).expect("a file");
         config
@@ -142,17 +164,22 @@ impl Site {
 
     /// Starts an agent that has joined; returns when it is connected.
     pub fn start_agent(&mut self, name: &str) {
-        let mut command = Command::new(binary("imgctl-agent"));
-        command.args(["run", "--config"]).arg(self.path(&format!("{name}.toml")));
-        let daemon = Daemon::start(command, &self.path(&format!("{name}.log")));
-        self.agents.retain(|(known, _)| known != name);
-        self.agents.push((name.to_owned(), daemon));
+        self.launch_agent(name);
         let cli = self.cli.clone();
         eventually("the agent to connect", START, || {
             let agents = cli.json("agents list");
             let found = agents.as_array()?.iter().find(|agent| text(agent, "name") == name)?.clone();
             (text(&found, "state") == "connected").then_some(())
         });
+    }
+
+    /// Starts an agent that has joined, and doesn't wait for it.
+    pub fn launch_agent(&mut self, name: &str) {
+        let mut command = Command::new(binary("imgctl-agent"));
+        command.args(["run", "--config"]).arg(self.path(&format!("{name}.toml")));
+        let daemon = Daemon::start(command, &self.path(&format!("{name}.log")));
+        self.agents.retain(|(known, _)| known != name);
+        self.agents.push((name.to_owned(), daemon));
     }
 
     /// An agent's process.
