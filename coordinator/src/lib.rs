@@ -22,6 +22,7 @@ pub mod pki;
 pub mod plans;
 pub mod queue;
 pub mod receive;
+pub mod room;
 #[cfg(test)]
 mod samples;
 pub mod scheduler;

@@ -113,6 +113,8 @@ pub struct Submitter {
 impl Submitter {
     /// Resolves and queues, or says why not.
     pub async fn submit(self: Arc<Self>, submission: Submission) -> Result<Submitted, SubmitError> {
+        // Before plans are written: one clear answer, and nothing left behind.
+        self.store.room_for_more().await?;
         let this = self.clone();
         let wanted = submission.clone();
         // Resolving reads many files, and looking for edits stats a whole tree.

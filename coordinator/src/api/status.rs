@@ -23,6 +23,7 @@ impl From<StoreError> for Status {
         match error {
             StoreError::Conflict { .. } => Self::aborted(error.to_string()),
             StoreError::TooLarge { .. } => Self::invalid_argument(error.to_string()),
+            StoreError::Full(full) => Self::resource_exhausted(full.to_string()),
             StoreError::Closed => Self::unavailable("the coordinator is stopping, or its disk failed; see its log"),
             other => internal(&other),
         }

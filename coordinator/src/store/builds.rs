@@ -53,8 +53,10 @@ impl Store {
         self.get(&[REQUEST, request.as_bytes()].concat())
     }
 
-    /// Writes new builds with the counter and, if the caller gave one, the request that they answer.
+    /// Writes new builds with the counter and, if the caller gave one, the request that they answer. Refused when the
+    /// disk is full.
     pub async fn add_builds(&self, builds: &[Build], request: &str) -> Result<(), StoreError> {
+        self.room_for_more().await?;
         let mut ops = builds.iter().map(put_build).collect::<Result<Vec<_>, _>>()?;
         if let Some(last) = builds.last() {
             ops.push(put(COUNTER.to_vec(), &last.id)?);

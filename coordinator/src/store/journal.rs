@@ -5,17 +5,26 @@
 //! in the middle of creation leaves a store that won't open; left-over snapshot files are removed before an open,
 //! since it takes a half-written one for the newest; its flush doesn't reach the disk, so the file is synced by
 //! our own descriptor before anything is acknowledged; and values stay small, since large ones go to files that
-//! it never syncs.
+//! it never syncs. A fifth: it doesn't survive a full disk, so room is set aside for it ([`Reserve`]).
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::StoreError;
+use super::reserve::Reserve;
 
 /// The largest value in bytes (DEPS.md section 2: under 16 KiB).
 pub const MAX_VALUE: usize = 16 << 10;
 /// Memory for the engine's cache in bytes; our records are small and few.
 const CACHE: u64 = 16 << 20;
+/// How the engine says that its file is held.
+const LOCKED: &str = "could not acquire lock";
+/// How long its own threads may hold it.
+const FREE_AFTER: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The engine's one data file.
 const DATA: &str = "db";
 
@@ -45,6 +54,15 @@ pub enum Op {
     },
 }
 
+impl Op {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Put { key, value } => (key.len() + value.len()) as u64,
+            Self::Delete { key } => key.len() as u64,
+        }
+    }
+}
+
 /// A key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -53,6 +71,8 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 pub struct Journal {
     db: sled::Db,
     data: File,
+    dir: PathBuf,
+    reserve: Mutex<Reserve>,
 }
 
 fn engine(error: sled::Error) -> StoreError {
@@ -64,13 +84,16 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: dir.to_owned(), source };
+        Reserve::open_up(dir).map_err(|error| failed(error.into()))?;
         if !dir.exists() {
             create_aside(dir).map_err(failed)?;
         }
         remove_half_snapshots(dir).map_err(|error| failed(error.into()))?;
-        let db = settings(dir).open().map_err(|error| failed(error.into()))?;
-        let data = File::open(dir.join(DATA)).map_err(|error| failed(error.into()))?;
-        Ok(Self { db, data })
+        let db = open_when_free(dir).map_err(|error| failed(error.into()))?;
+        let open = || Ok((File::open(dir.join(DATA))?, OpenOptions::new().write(true).open(dir.join(DATA))?));
+        let (data, to_reserve) = open().map_err(|error: io::Error| failed(error.into()))?;
+        let reserve = Mutex::new(Reserve::new(dir, to_reserve));
+        Ok(Self { db, data, dir: dir.to_owned(), reserve })
     }
 
     /// The value of a key.
@@ -82,6 +105,31 @@ impl Journal {
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
         let pairs = self.db.scan_prefix(prefix);
         pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)).collect()
+    }
+
+    /// Where it lies.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the disk is so full that the room set aside can't be kept up.
+    pub(super) fn is_short(&self) -> bool {
+        self.reserve().is_short()
+    }
+
+    /// Sees to it that `ops` can be written whatever else fills the disk. False: not now; writing them would be the
+    /// end of the engine.
+    pub(super) fn make_room(&self, ops: &[Op]) -> bool {
+        self.reserve().make_room(ops.iter().map(Op::bytes).sum())
+    }
+
+    /// Sets room aside again that was used.
+    pub(super) fn renew_room(&self) {
+        self.reserve().renew();
+    }
+
+    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies all of `ops` at once and brings them to the disk. Called by the one writer alone.
@@ -101,6 +149,20 @@ impl Journal {
 
 fn settings(dir: &Path) -> sled::Config {
     sled::Config::new().path(dir).cache_capacity(CACHE).mode(sled::Mode::LowSpace)
+}
+
+/// A thread of the engine may hold its file a moment longer than the engine itself, as after a creation. That nobody
+/// else has it is the daemon's own lock's to see to.
+fn open_when_free(dir: &Path) -> sled::Result<sled::Db> {
+    let begun = Instant::now();
+    loop {
+        match settings(dir).open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains(LOCKED) && begun.elapsed() < FREE_AFTER => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn create_aside(dir: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -123,7 +185,7 @@ fn create_aside(dir: &Path) -> Result<(), Box<dyn std::error::Error + Send + Syn
     Ok(())
 }
 
-fn remove_half_snapshots(dir: &Path) -> std::io::Result<()> {
+fn remove_half_snapshots(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -138,6 +200,20 @@ fn remove_half_snapshots(dir: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_earlier_engine_still_holds_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let first = Journal::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Journal::open(&path).unwrap().get(b"a").unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+            first.apply(&[put("a", "1")]).unwrap();
+            drop(first);
+            assert_eq!(second.join().unwrap(), Some(b"1".to_vec()));
+        });
+    }
 
     fn put(key: &str, value: &str) -> Op {
         Op::Put { key: key.into(), value: value.into() }

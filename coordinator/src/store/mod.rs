@@ -10,15 +10,22 @@ pub mod generations;
 pub mod journal;
 pub mod osimages;
 mod record;
+mod reserve;
 pub mod tokens;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use journal::{Guard, Op};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::room::{self, Full};
+
+/// How long somebody who wants something new is kept waiting for the store to find out whether there is room.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(3);
 
 /// Why the store can't do what is asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,9 @@ pub enum StoreError {
         /// Its size.
         bytes: usize,
     },
+    /// Nothing new is taken on.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// The writer is gone: an earlier sync failed, or the daemon is stopping.
     #[error("the store is closed")]
     Closed,
@@ -82,6 +92,21 @@ impl Store {
     /// Writes all of `ops` or, if a guard doesn't hold, nothing; on disk when it returns.
     pub async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<(), StoreError> {
         self.writer.commit(guards, ops).await
+    }
+
+    /// Refuses when the disk is so full that what runs may need the rest of it. To be asked before anything new is
+    /// taken on; what is under way is written all the same.
+    pub async fn room_for_more(&self) -> Result<(), StoreError> {
+        let full = || Full(self.journal.dir().to_owned());
+        if self.journal.is_short() {
+            // There may be room again: the writer looks after every commit, also after one of nothing.
+            let looked = tokio::time::timeout(LOOK_FOR_ROOM, self.commit(Vec::new(), Vec::new())).await;
+            looked.map_err(|_| full())??;
+        }
+        if self.journal.is_short() {
+            return Err(full().into());
+        }
+        Ok(room::require(self.journal.dir(), room::FOR_NEW)?)
     }
 
     fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {

@@ -31,8 +31,12 @@ impl Store {
         self.scan(PREFIX)
     }
 
-    /// Makes all of the changes, or none when one of the definitions was changed meanwhile.
+    /// Makes all of the changes, or none when one of the definitions was changed meanwhile. Refused when the disk is
+    /// full, unless all of them are removed.
     pub async fn write_osimages(&self, writes: &[OsimageWrite]) -> Result<(), StoreError> {
+        if writes.iter().any(|write| write.after.is_some()) {
+            self.room_for_more().await?;
+        }
         let (mut guards, mut ops) = (Vec::new(), Vec::new());
         for write in writes {
             let Some(name) = write.after.as_ref().or(write.before.as_ref()).map(|osimage| &osimage.name) else {

@@ -31,8 +31,9 @@ impl Store {
         self.get(&key(secret))
     }
 
-    /// Keeps a new token.
+    /// Keeps a new token. Refused when the disk is full.
     pub async fn add_token(&self, secret: &str, token: &TokenRecord) -> Result<(), StoreError> {
+        self.room_for_more().await?;
         self.commit(Vec::new(), vec![put(key(secret), token)?]).await
     }
 

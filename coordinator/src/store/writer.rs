@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,6 +14,8 @@ use super::journal::{Guard, Journal, Op};
 const QUEUE: usize = 256;
 /// Commits joined into one sync at most, so that the first of them isn't kept waiting.
 const GROUP: usize = 64;
+/// How often a write that the disk has no room for is tried.
+const NO_ROOM: Duration = Duration::from_millis(500);
 
 struct Commit {
     guards: Vec<Guard>,
@@ -55,15 +58,39 @@ fn write(journal: &Journal, mut commits: mpsc::Receiver<Commit>) -> Result<(), S
     while commits.blocking_recv_many(&mut group, GROUP) > 0 {
         let (batch, accepted) = admit(journal, group.drain(..))?;
         if !batch.is_empty() {
+            if !wait_for_room(journal, &batch, &commits) {
+                return Ok(());
+            }
             // A failed sync is never retried: what the kernel dropped, a second sync would call written.
             journal.apply(&batch)?;
         }
+        // Also what has nothing to write comes here: it may be the one that asks whether there is room again.
+        journal.renew_room();
         for answer in accepted {
             // The caller may have gone away; the commit stands all the same.
             let _ = answer.send(Ok(()));
         }
     }
     Ok(())
+}
+
+/// Waits until the disk has room for a batch; false if by then nobody is left who wants it written.
+fn wait_for_room(journal: &Journal, batch: &[Op], commits: &mpsc::Receiver<Commit>) -> bool {
+    let mut said = false;
+    while !journal.make_room(batch) {
+        if !said {
+            tracing::error!(store = %journal.dir().display(), "the disk is full, and so is the store's reserve; its writes wait");
+        }
+        said = true;
+        if commits.is_closed() {
+            return false;
+        }
+        thread::sleep(NO_ROOM);
+    }
+    if said {
+        tracing::info!("the store writes again");
+    }
+    true
 }
 
 type Answers = Vec<oneshot::Sender<Result<(), StoreError>>>;

@@ -124,6 +124,7 @@ pub(crate) fn joining(number: u64) -> (String, TokenRecord, AgentRecord) {
         certificate_expires_ms: 2,
         facts: None,
         last_seen_ms: 0,
+        drained: None,
     };
     (format!("secret-{number}"), token, agent)
 }
