@@ -3,9 +3,14 @@
 //! All of it can be begun again after a restart: nothing counts before its record is written.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use model::build::{Build, BuildEvent, BuildState, Failure};
 use model::id::{Attempt, AttemptId, BuildId};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Command;
 use super::desk::Desk;
@@ -15,6 +20,9 @@ use crate::generation::{RootimgDir, sweep};
 use crate::logs::LogLine;
 use crate::staging;
 use crate::store::StoreError;
+
+/// How often what waits for its turn looks whether it was stopped.
+const STOP_LOOK: Duration = Duration::from_millis(500);
 
 impl Desk {
     /// Goes on with what an earlier run had begun.
@@ -54,15 +62,16 @@ impl Desk {
     }
 
     /// Runs something long on a thread, a few at a time, and brings its outcome to the desk; `died` makes that of a
-    /// panic.
+    /// panic. What is stopped while it waits for its turn is begun all the same, as it ends at once then and says so.
     pub(super) fn beside(
         &self,
+        stop: Arc<AtomicBool>,
         work: impl FnOnce() -> Command + Send + 'static,
         died: impl FnOnce(Failure) -> Command + Send + 'static,
     ) {
         let (places, to_self) = (self.heavy.clone(), self.to_self.clone());
         self.tasks.spawn(async move {
-            let Ok(_place) = places.acquire_owned().await else { return };
+            let _place = turn(places, &stop).await;
             let outcome = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
                 tracing::error!(%error, "work beside the desk panicked");
                 died(here("coordinator", "internal error; the coordinator's log has more".into(), None))
@@ -130,6 +139,19 @@ impl Desk {
     pub(super) fn remove_staging(&self, folder: PathBuf) {
         let install_dir = self.parts.config.install_dir.clone();
         self.tasks.spawn_blocking(move || staging::remove(&install_dir, &folder));
+    }
+}
+
+/// A place, or none for what is stopped before it gets one.
+async fn turn(places: Arc<Semaphore>, stop: &AtomicBool) -> Option<OwnedSemaphorePermit> {
+    let place = places.acquire_owned();
+    tokio::pin!(place);
+    loop {
+        match tokio::time::timeout(STOP_LOOK, &mut place).await {
+            Ok(place) => return place.ok(),
+            Err(_) if stop.load(Ordering::Relaxed) => return None,
+            Err(_) => {}
+        }
     }
 }
 

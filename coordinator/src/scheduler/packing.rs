@@ -55,6 +55,7 @@ impl Desk {
         let (build, parts) = (active.build.clone(), self.parts.clone());
         self.note(&build, "packimage", &format!("Packing contents of {}/rootimg", build.rootimgdir.display()));
         self.beside(
+            cancel.clone(),
             move || {
                 let result = pack_now(&parts, &build, generation, &cancel);
                 Command::Packed { build: id, result }

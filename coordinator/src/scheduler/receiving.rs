@@ -32,6 +32,7 @@ impl Desk {
         active.work = Some(cancel.clone());
         let (build, parts) = (active.build.clone(), self.parts.clone());
         self.beside(
+            cancel.clone(),
             move || {
                 let result = take_in(&parts, &build, attempt, &cancel);
                 Command::Received { attempt, result: result.map(|received| ReceivedTree { received }) }

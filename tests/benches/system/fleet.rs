@@ -85,16 +85,15 @@ async fn idle(pid: u32, nodes: Vec<Node>) -> String {
 /// An osimage for each build: one rootimgdir is worked on by one build at a time.
 fn osimages(site: &Site) {
     let list = site.write("lists/bench.pkglist", "linux-image-cloud-amd64\ndracut\ndracut-network\nsystemd\nudev\n");
-    let (_, version) = debian();
+    let ((_, version), mirrors) = (debian(), mirrors());
     for first in (0..BUILDS).step_by(TOGETHER) {
         let mut stanzas = String::new();
         for number in first..first + TOGETHER {
             let _ = write!(
                 stanzas,
                 "b{number}:\n    objtype=osimage\n    provmethod=netboot\n    osvers=debian{version}\n    osarch={}\n    \
-                 profile=b{number}\n    pkgdir={}\n    pkglist={}\n\n",
+                 profile=b{number}\n    pkgdir={mirrors}\n    pkglist={}\n\n",
                 arch(),
-                mirrors(),
                 list.display()
             );
         }
