@@ -39,10 +39,21 @@ impl Audit {
         let line = Line { time_ms: now_ms(), who: caller.name.as_str(), role: caller.role.to_string(), did, to };
         let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut bytes| {
             bytes.push(b'\n');
-            self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write_all(&bytes)
+            self.append(&bytes)
         });
         if let Err(error) = written {
             tracing::error!(%caller, did, to, %error, "the audit log can't be written");
         }
+    }
+
+    /// A whole line or nothing: a full disk may have taken half of it.
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = file.metadata()?.len();
+        file.write_all(line).inspect_err(|_| {
+            if let Err(error) = file.set_len(before) {
+                tracing::error!(%error, "the audit log can't be cut back to its last whole line");
+            }
+        })
     }
 }

@@ -7,33 +7,33 @@
 //! Who writes opens a log, and it stays open until its attempt ends. Who reads opens nothing and makes nothing: a
 //! log that nobody has written to yet is empty.
 
-use std::collections::{HashMap, VecDeque};
+mod line;
+mod reader;
+mod seal;
+mod tail;
+
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use async_compression::tokio::write::ZstdEncoder;
 use model::id::{Attempt, AttemptId, BuildId};
 use rootfs::compress::zstd_reader;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
+
+use crate::clock::now_ms;
+use crate::room::{self, Full};
+pub(crate) use line::count;
+pub use line::{Counted, LogLine};
+pub use reader::LogReader;
+pub(crate) use seal::sealed;
 
 /// Bytes of one log. Beyond it lines are counted, so that their numbers go on, and their text is dropped.
 const LONGEST: u64 = 256 << 20;
 const TOO_LONG: &str = "(the log is over 256 MiB: the text of further lines is not kept)";
-
-/// One line of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// When the worker saw it, in milliseconds since 1970.
-    pub time_ms: i64,
-    /// The stage it belongs to.
-    pub stage: String,
-    /// The text, printable, without its end.
-    pub text: String,
-}
+const CUT_SHORT: &str = "(the rest of the log is missing: the coordinator's disk was full)";
 
 /// How far a log has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub enum LogError {
         #[source]
         source: io::Error,
     },
+    /// The rest of the disk is the store's.
+    #[error("the log takes no lines at present")]
+    Full(#[source] Full),
 }
 
 /// All logs.
@@ -69,6 +72,8 @@ pub enum LogError {
 pub struct Logs {
     dir: PathBuf,
     longest: u64,
+    /// So many bytes of the disk are left to others.
+    left: u64,
     open: Mutex<HashMap<AttemptId, Arc<Slot>>>,
 }
 
@@ -80,13 +85,19 @@ type Slot = Mutex<Option<Arc<AttemptLog>>>;
 pub struct AttemptLog {
     path: PathBuf,
     longest: u64,
+    left: u64,
     /// None once it is compressed: nothing can be added.
-    file: Mutex<Option<File>>,
+    file: Mutex<Option<Open>>,
     head: watch::Sender<Head>,
 }
 
-/// The largest part of a file that is read at once for a watcher, in bytes.
-const READ: u64 = 256 << 10;
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// Lines were refused and have not come again.
+    behind: bool,
+}
+
 /// The part of a file that is read at once when its lines are counted, in bytes.
 const READ_AHEAD: usize = 1 << 20;
 
@@ -95,7 +106,13 @@ impl Logs {
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-        Ok(Self { dir: dir.to_owned(), longest: LONGEST, open: Mutex::default() })
+        Ok(Self { dir: dir.to_owned(), longest: LONGEST, left: room::FOR_LOGS, open: Mutex::default() })
+    }
+
+    /// The same, leaving so many bytes of the disk to others.
+    #[must_use]
+    pub fn leaving(self, left: u64) -> Self {
+        Self { left, ..self }
     }
 
     /// The log of an attempt for who writes it, made if there is none yet. One opened after a start counts its lines
@@ -107,7 +124,7 @@ impl Logs {
             return Ok(log.clone());
         }
         let path = self.path(id);
-        let opened = AttemptLog::open(&path, self.longest).map_err(|source| LogError::File { path, source });
+        let opened = AttemptLog::open(&path, self.longest, self.left).map_err(|source| LogError::File { path, source });
         match opened {
             Ok(log) if !log.head.borrow().ended => Ok(held.insert(Arc::new(log)).clone()),
             // Nothing can be added to it, or it can't be used: no reason to keep it.
@@ -133,6 +150,9 @@ impl Logs {
     pub fn end(&self, id: AttemptId) {
         let slot = self.with_open(|open| open.remove(&id));
         if let Some(log) = slot.and_then(|slot| held(&slot)) {
+            if let Some(open) = &mut *log.file.lock().unwrap_or_else(PoisonError::into_inner) {
+                log.say_what_is_missing(open);
+            }
             log.head.send_modify(|head| head.ended = true);
         }
     }
@@ -142,31 +162,17 @@ impl Logs {
         act(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The last lines of an attempt, at most `count`.
+    /// The last lines of an attempt, at most `count`, and of them what the end of the file has. Cheap however long the
+    /// log is, until it is compressed. Blocking.
     pub fn tail(&self, id: AttemptId, count: usize) -> Vec<LogLine> {
-        let mut reader = self.read(id, 1);
-        let mut last = VecDeque::with_capacity(count);
-        while let Ok((_, lines)) = reader.read(u64::MAX) {
-            if lines.is_empty() {
-                break;
-            }
-            last.extend(lines);
-            last.drain(..last.len().saturating_sub(count));
-        }
-        last.into()
+        // What can't be read has no end to be shown.
+        tail::of(&self.path(id), count).unwrap_or_default()
     }
 
-    /// Compresses the log of an attempt that has ended. The plain file goes when the compressed one is on disk.
+    /// Compresses the log of an attempt that has ended. The plain file goes when the compressed one is on disk; it
+    /// stays when there is no room for that one.
     pub async fn compress(&self, id: AttemptId) -> io::Result<()> {
-        let plain = self.path(id);
-        let (aside, sealed) = (plain.with_extension("log.zst.new"), sealed(&plain));
-        let mut from = tokio::fs::File::open(&plain).await?;
-        let mut to = ZstdEncoder::new(tokio::fs::File::create(&aside).await?);
-        tokio::io::copy(&mut from, &mut to).await?;
-        to.shutdown().await?;
-        to.into_inner().sync_all().await?;
-        tokio::fs::rename(&aside, &sealed).await?;
-        tokio::fs::remove_file(&plain).await?;
+        seal::compress(&self.path(id), self.left).await?;
         // A push that was on its way when the attempt ended may have opened it again.
         self.end(id);
         Ok(())
@@ -186,30 +192,27 @@ fn held(slot: &Slot) -> Option<Arc<AttemptLog>> {
     }
 }
 
-fn sealed(plain: &Path) -> PathBuf {
-    plain.with_extension("log.zst")
-}
-
 impl AttemptLog {
-    fn open(path: &Path, longest: u64) -> io::Result<Self> {
-        let new = |file, head| Self {
+    fn open(path: &Path, longest: u64, left: u64) -> io::Result<Self> {
+        let new = |file: Option<File>, counted: Counted| Self {
             path: path.to_owned(),
             longest,
-            file: Mutex::new(file),
-            head: watch::Sender::new(head),
+            left,
+            head: watch::Sender::new(Head::of(counted, file.is_none(), longest)),
+            file: Mutex::new(file.map(|file| Open { file, behind: false })),
         };
         let sealed = sealed(path);
         if sealed.exists() {
             let mut reader = BufReader::with_capacity(READ_AHEAD, zstd_reader(File::open(&sealed)?)?);
-            return Ok(new(None, Head { ended: true, ..count(&mut reader, longest)? }));
+            return Ok(new(None, count(&mut reader)?));
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         let file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
-        let head = count(&mut BufReader::with_capacity(READ_AHEAD, &file), longest)?;
-        file.set_len(head.bytes)?;
-        Ok(new(Some(file), head))
+        let counted = count(&mut BufReader::with_capacity(READ_AHEAD, &file))?;
+        file.set_len(counted.bytes)?;
+        Ok(new(Some(file), counted))
     }
 
     /// How far it has come, now and at every change.
@@ -221,154 +224,76 @@ impl AttemptLog {
     /// of the next line wanted: less than what was sent if there is a gap before it. Blocking.
     pub fn append(&self, first: u64, lines: &[LogLine]) -> Result<u64, LogError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = self.head.borrow().clone();
-        let wanted = head.lines + 1;
-        let Some(file) = file.as_mut() else { return Ok(first.saturating_add(lines.len() as u64)) };
+        let Some(open) = file.as_mut() else { return Ok(first.saturating_add(lines.len() as u64)) };
+        let wanted = self.head.borrow().lines + 1;
         let skip = usize::try_from(wanted.saturating_sub(first)).unwrap_or(usize::MAX);
         if first > wanted || skip >= lines.len() {
             return Ok(wanted);
         }
-        let (mut text, mut full) = (String::new(), head.full);
-        for line in &lines[skip..] {
-            if head.bytes + (text.len() as u64) < self.longest {
-                text.push_str(&render(line));
-                continue;
+        let written = if room::free_beside(&open.file) < self.left {
+            Err(LogError::Full(Full(self.path.clone())))
+        } else {
+            self.write(open, &lines[skip..])
+        };
+        open.behind = written.is_err();
+        written.map(|()| wanted + (lines.len() - skip) as u64)
+    }
+
+    /// Appends a line of the coordinator's own, after all that its agent had to say. Blocking.
+    pub fn note(&self, line: LogLine) -> Result<(), LogError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = file.as_mut() else { return Ok(()) };
+        self.say_what_is_missing(open);
+        self.write(open, &[line])
+    }
+
+    /// All of the lines, or none.
+    fn write(&self, open: &mut Open, lines: &[LogLine]) -> Result<(), LogError> {
+        let (bytes, mut full) = (self.head.borrow().bytes, self.head.borrow().full);
+        let mut text = String::with_capacity(lines.iter().map(|line| line.text.len() + 40).sum());
+        for line in lines {
+            if bytes + (text.len() as u64) < self.longest {
+                line.render(&line.text, &mut text);
+            } else {
+                line.render(if full { "" } else { TOO_LONG }, &mut text);
+                full = true;
             }
-            let kept = if full { "" } else { TOO_LONG };
-            text.push_str(&render(&LogLine { text: kept.into(), ..line.clone() }));
-            full = true;
         }
-        let written = file.write_all(text.as_bytes());
-        if let Err(source) = written {
+        if let Err(source) = open.file.write_all(text.as_bytes()) {
             // A full disk may have taken half a line: back to the last whole one.
-            if let Err(error) = file.set_len(head.bytes) {
+            if let Err(error) = open.file.set_len(bytes) {
                 tracing::error!(path = %self.path.display(), %error, "a log can't be cut back to its last whole line");
             }
             return Err(LogError::File { path: self.path.clone(), source });
         }
-        let added = (lines.len() - skip) as u64;
         self.head.send_modify(|head| {
-            head.lines += added;
+            head.lines += lines.len() as u64;
             head.bytes += text.len() as u64;
             head.full = full;
             head.last = lines.last().cloned();
         });
-        Ok(wanted + added)
-    }
-}
-
-/// Reads a log from a line on. It knows whole lines alone, so it may read while others write.
-pub struct LogReader {
-    /// The plain file, or where it was.
-    path: PathBuf,
-    from: u64,
-    /// The number of the next line.
-    pub next: u64,
-    /// None while there is no file.
-    lines: Option<Lines>,
-}
-
-enum Lines {
-    Plain { file: BufReader<File>, at: u64 },
-    Compressed(Box<dyn BufRead + Send>),
-}
-
-impl std::fmt::Debug for LogReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogReader").field("next", &self.next).finish_non_exhaustive()
-    }
-}
-
-impl LogReader {
-    fn new(path: PathBuf, from: u64) -> Self {
-        Self { path, from, next: 1, lines: None }
+        Ok(())
     }
 
-    /// The next lines, at most about 256 KiB of them and none beyond `lines`, with the number of the first. None at
-    /// the end of what there is now. Blocking.
-    pub fn read(&mut self, lines: u64) -> io::Result<(u64, Vec<LogLine>)> {
-        let (mut found, mut bytes, mut line) = (Vec::new(), 0, Vec::new());
-        if self.lines.is_none() {
-            self.lines = Lines::open(&self.path)?;
+    /// For a log that ends while lines are missing that the disk had no room for: its reader must not think it whole.
+    fn say_what_is_missing(&self, open: &mut Open) {
+        if !open.behind {
+            return;
         }
-        let Some(source) = &mut self.lines else { return Ok((self.next, found)) };
-        while self.next <= lines && bytes < READ && source.whole_line(&mut line)? {
-            self.next += 1;
-            if self.next > self.from {
-                bytes += line.len() as u64;
-                found.push(parse(line.strip_suffix(b"\n").unwrap_or(&line)).unwrap_or_else(unreadable));
-            }
-        }
-        source.forget_ahead()?;
-        Ok((self.next - found.len() as u64, found))
-    }
-}
-
-impl Lines {
-    fn open(path: &Path) -> io::Result<Option<Self>> {
-        match File::open(path) {
-            Ok(plain) => return Ok(Some(Self::Plain { file: BufReader::new(plain), at: 0 })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        match File::open(sealed(path)) {
-            Ok(file) => Ok(Some(Self::Compressed(Box::new(BufReader::new(zstd_reader(file)?))))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Reads a line with its end; false if there is no whole one.
-    fn whole_line(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
-        line.clear();
-        let whole = |line: &[u8]| line.ends_with(b"\n");
-        match self {
-            Self::Compressed(lines) => Ok(lines.read_until(b'\n', line).map(|_| whole(line))?),
-            Self::Plain { file, at } => {
-                let read = file.read_until(b'\n', line)?;
-                *at += if whole(line) { read as u64 } else { 0 };
-                Ok(whole(line))
-            }
-        }
-    }
-
-    /// What was read beyond the last whole line may be cut off or go on by the time of the next read.
-    fn forget_ahead(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain { file, at } => file.seek(SeekFrom::Start(*at)).map(|_| ()),
-            Self::Compressed(_) => Ok(()),
+        let line = LogLine { time_ms: now_ms(), stage: "-".into(), text: CUT_SHORT.into() };
+        // From the room that is left to others: it is one line.
+        match self.write(open, &[line]) {
+            Ok(()) => open.behind = false,
+            Err(error) => tracing::warn!(%error, "a log is not whole and can't say so"),
         }
     }
 }
 
-fn count(reader: &mut impl BufRead, longest: u64) -> io::Result<Head> {
-    let (mut head, mut line) = (Head::default(), Vec::new());
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        let Some(whole) = line.strip_suffix(b"\n") else { return Ok(head) };
-        head.full |= head.bytes >= longest;
-        head.lines += 1;
-        head.bytes += read as u64;
-        head.last = parse(whole);
+impl Head {
+    fn of(Counted { lines, bytes, last, last_at }: Counted, ended: bool, longest: u64) -> Self {
+        // The first line that begins beyond the limit says so.
+        Self { lines, bytes, full: lines > 0 && last_at >= longest, last, ended }
     }
-}
-
-fn render(line: &LogLine) -> String {
-    let text = line.text.replace('\n', "\\x0a");
-    let stage = if line.stage.is_empty() { "-" } else { line.stage.as_str() };
-    format!("{} {} {text}\n", line.time_ms, stage.replace([' ', '\n'], "_"))
-}
-
-fn parse(line: &[u8]) -> Option<LogLine> {
-    let line = String::from_utf8_lossy(line);
-    let mut parts = line.splitn(3, ' ');
-    let time_ms = parts.next()?.parse().ok()?;
-    Some(LogLine { time_ms, stage: parts.next()?.to_owned(), text: parts.next().unwrap_or_default().to_owned() })
-}
-
-fn unreadable() -> LogLine {
-    LogLine { time_ms: 0, stage: "-".into(), text: "(this line of the log can't be read)".into() }
 }
 
 /// The identity of an attempt's log.

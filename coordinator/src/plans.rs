@@ -22,17 +22,23 @@ impl Plans {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Keeps a plan; returns its digest in hexadecimal. The same plan is kept once.
+    /// Keeps a plan; returns its digest in hexadecimal. The same plan is kept once. On a full disk nothing is left.
     pub fn keep(&self, plan: &BuildPlan) -> io::Result<String> {
         let bytes = to_json(plan)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         let path = self.dir.join(&digest);
         if !path.exists() {
             let aside = self.dir.join(format!(".{digest}.{}", uuid::Uuid::new_v4()));
-            let mut file = File::create_new(&aside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&aside, &path)?;
+            let written = File::create_new(&aside).and_then(|mut file| {
+                file.write_all(&bytes)?;
+                file.sync_all()
+            });
+            if let Err(error) = written.and_then(|()| fs::rename(&aside, &path)) {
+                // Not there if it couldn't even be made.
+                let _ = fs::remove_file(&aside);
+                return Err(error);
+            }
+            File::open(&self.dir)?.sync_all()?;
         }
         Ok(digest)
     }

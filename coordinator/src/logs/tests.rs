@@ -62,6 +62,22 @@ fn a_reader_starts_at_any_line_and_stops_where_it_is_told() {
     assert_eq!(ahead.read(u64::MAX).unwrap(), (6, vec![line("f")]));
 }
 
+#[test]
+fn the_end_of_a_long_log_is_read_from_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Logs::open(dir.path()).unwrap();
+    let log = logs.attempt(id()).unwrap();
+    let lines: Vec<LogLine> = (1..=20_000).map(|number| line(&format!("line {number:0100}"))).collect();
+    log.append(1, &lines).unwrap();
+    OpenOptions::new().append(true).open(dir.path().join("1/1.log")).unwrap().write_all(b"5 packages torn").unwrap();
+    assert_eq!(logs.tail(id(), 3), lines[19_997..]);
+    // However many are asked for: no more than the end is looked at.
+    let most = logs.tail(id(), usize::MAX);
+    assert!((2000..3000).contains(&most.len()), "{}", most.len());
+    assert_eq!(most, lines[20_000 - most.len()..]);
+    assert!(logs.tail(attempt_id(BuildId::FIRST, Attempt::FIRST.next()), 3).is_empty());
+}
+
 #[tokio::test]
 async fn a_compressed_log_reads_as_before_and_takes_no_more() {
     let dir = tempfile::tempdir().unwrap();

@@ -98,10 +98,8 @@ impl Desk {
     pub(super) fn note(&self, build: &Build, stage: &str, text: &str) {
         let attempt = build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
         let id = AttemptId { build: build.id, attempt };
-        let written = self.parts.logs.attempt(id).and_then(|log| {
-            let next = log.head().borrow().lines + 1;
-            log.append(next, &[LogLine { time_ms: now_ms(), stage: stage.into(), text: text.into() }])
-        });
+        let line = LogLine { time_ms: now_ms(), stage: stage.into(), text: text.into() };
+        let written = self.parts.logs.attempt(id).and_then(|log| log.note(line));
         if let Err(error) = written {
             tracing::warn!(build = %build.id, %error, "a line of the log can't be written");
         }

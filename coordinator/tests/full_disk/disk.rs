@@ -34,6 +34,14 @@ impl Disk {
         }
     }
 
+    /// Takes all but about so many bytes.
+    pub(crate) fn fill_but(&self, left: u64) {
+        let mut file = File::create(self.ballast()).unwrap();
+        while coordinator::room::free_at(&self.path) > left {
+            file.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        }
+    }
+
     /// Gives it back.
     pub(crate) fn clear(&self) {
         fs::remove_file(self.ballast()).unwrap();

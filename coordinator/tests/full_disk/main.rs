@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test, all of it")]
 
 mod disk;
+mod logs;
 mod store;
 
 use std::path::Path;
