@@ -25,7 +25,7 @@ use crate::log_push::{LogPush, Pushing};
 use crate::silence::Budgets;
 use crate::spool::{self, LogWriter};
 use crate::transfer::{self, TransferError};
-use crate::worker::handle::{HandleError, Worker};
+use crate::worker::handle::{HandleError, Worker, Workers};
 use crate::worker::order::Order;
 use crate::worker::report::{Blame, Failure, Line, Product, Report, now_ms};
 
@@ -71,6 +71,8 @@ pub struct Attempt {
     pub config: Arc<Config>,
     /// About the node.
     pub facts: Arc<Facts>,
+    /// What carries out its order.
+    pub workers: Workers,
     /// The way to the coordinator.
     pub link: Link,
     /// To the driver.
@@ -175,7 +177,7 @@ impl Attempt {
         order.write(&path)?;
         let program = self.config.worker_program.clone();
         let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
-        let last = match follow(self, worker.0.insert(Worker::start(&program, &path)?), log).await? {
+        let last = match follow(self, worker.0.insert(self.workers.start(&program, &path)?), log).await? {
             End::Said(last) => last,
             // What it may leave behind by not dying is told where it is ended, in `carry_out`.
             End::Silent(failure) => return Ok(What::Failed(failure)),

@@ -30,6 +30,7 @@ use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
 use crate::silence::Budgets;
 use crate::spool;
+use crate::worker::handle::Workers;
 use crate::worker::report::now_ms;
 
 /// Messages waiting for the driver; every sender waits its turn.
@@ -66,6 +67,7 @@ pub enum Message {
 pub struct Driver {
     config: Arc<Config>,
     facts: Arc<Facts>,
+    workers: Workers,
     journal: Journal,
     /// New each time the agent starts.
     instance: String,
@@ -106,6 +108,7 @@ impl Driver {
         let driver = Self {
             config,
             facts,
+            workers: Workers::default(),
             journal,
             instance,
             hands,
@@ -119,6 +122,11 @@ impl Driver {
             leftovers,
         };
         Ok((driver, tell))
+    }
+
+    /// The same, with another kind of workers.
+    pub fn with(self, workers: Workers) -> Self {
+        Self { workers, ..self }
     }
 
     /// Works until `shutdown`, then ends every attempt and tells the coordinator.
@@ -253,6 +261,7 @@ impl Driver {
             silence: Budgets::new(assign.silence.iter().map(|limit| (limit.stage.as_str(), limit.seconds))),
             config: self.config.clone(),
             facts: self.facts.clone(),
+            workers: self.workers.clone(),
             link: self.link.clone(),
             tell: self.tell.clone(),
             cancel: hand.cancel.clone(),

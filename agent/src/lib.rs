@@ -32,6 +32,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use proto::tls::net::{Dial, Tcp};
 use rustix::fs::{FlockOperation, flock};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,7 @@ use inspect::Facts;
 use journal::{Journal, JournalError};
 use link::Link;
 use session::Session;
+use worker::handle::Workers;
 
 /// What ends the agent.
 #[derive(Debug, thiserror::Error)]
@@ -71,17 +73,28 @@ pub enum AgentError {
 /// Runs the agent until `shutdown`. Needs root.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), AgentError> {
     proto::tls::Identity::load(&config.identity()).map_err(AgentError::Identity)?;
-    let _lock = take(&config)?;
     let facts = tokio::task::spawn_blocking(Facts::gather)
         .await
         .map_err(|error| AgentError::Runtime(io::Error::other(error)))?;
+    run_over(Tcp, config, facts, Workers::Processes, shutdown).await
+}
+
+/// [`run`] over another network, on a node of which these facts hold and where workers are started like this.
+pub async fn run_over(
+    net: impl Dial,
+    config: Config,
+    facts: Facts,
+    workers: Workers,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let _lock = take(&config)?;
     let (config, facts) = (Arc::new(config), Arc::new(facts));
     let (sender, link) = Link::new();
     let journal = Journal::open(&config.journal())?;
     let instance = instance().map_err(AgentError::Runtime)?;
     let (driver, tell) = Driver::new(config.clone(), facts, journal, link, instance)?;
-    let session = tokio::spawn(Session { config, driver: tell, link: sender }.run());
-    driver.run(shutdown).await;
+    let session = tokio::spawn(Session { net, config, driver: tell, link: sender }.run());
+    driver.with(workers).run(shutdown).await;
     session.abort();
     Ok(())
 }

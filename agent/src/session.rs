@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::tls::net::Dial;
 use proto::tls::{self, Identity, TlsError};
 use proto::v1;
 use proto::v1::agent_message::Message as ToCoordinator;
@@ -67,7 +68,9 @@ impl From<Status> for SessionError {
 
 /// Opens sessions, one after the other.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<N> {
+    /// What it connects over.
+    pub net: N,
     /// How the agent works.
     pub config: Arc<Config>,
     /// To the driver.
@@ -76,7 +79,7 @@ pub struct Session {
     pub link: watch::Sender<Option<Channel>>,
 }
 
-impl Session {
+impl<N: Dial> Session<N> {
     /// Keeps a session open until it is dropped.
     pub async fn run(self) {
         let mut pause = FIRST_PAUSE;
@@ -110,7 +113,7 @@ impl Session {
     async fn once(&self, stood: &mut bool) -> Result<std::convert::Infallible, SessionError> {
         // Read anew each time, so that a renewed certificate is used without a restart.
         let identity = Identity::load(&self.config.identity())?;
-        let channel = tls::connect(&self.config.coordinator, &identity).await?;
+        let channel = tls::connect_over(self.net.clone(), &self.config.coordinator, &identity).await?;
         let (answer, hello) = oneshot::channel();
         self.driver.send(Message::Hello(answer)).await.map_err(|_| SessionError::Stopping)?;
         let hello = hello.await.map_err(|_| SessionError::Stopping)?;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::tls::net::Listen;
 use proto::tls::{Identity, TlsError, server};
-use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -68,15 +69,25 @@ pub enum ServeError {
 }
 
 /// Serves until `stop`. The listener is passed in, so that callers choose the port.
-pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
-    let config = Arc::new(config);
+pub async fn run(config: Config, listener: impl Listen, stop: CancellationToken) -> Result<(), ServeError> {
     let _lock = lock(&config)?;
+    let store = Store::open(&config.store_dir())?;
+    serve(config, store, listener, stop).await
+}
+
+/// [`run`] on a store that is open already, as [`Store::open`] gives it, and with nobody else on it.
+pub async fn serve(
+    config: Config,
+    (store, store_failed): (Store, oneshot::Receiver<StoreError>),
+    listener: impl Listen,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let config = Arc::new(config);
     let at = |path: PathBuf| move |source| ServeError::State { path, source };
     keep_private(&config.state_dir).map_err(at(config.state_dir.clone()))?;
     staging::prepare(&config.install_dir).map_err(at(config.install_dir.clone()))?;
     let authority = Arc::new(Authority::load(&config.pki_dir())?);
     let identity = Identity::load(&config.pki_dir().join(SERVER_DIR))?;
-    let (store, store_failed) = Store::open(&config.store_dir())?;
     let logs = Arc::new(Logs::open(&config.logs_dir()).map_err(at(config.logs_dir()))?);
     let plans = Plans::open(&config.plans_dir()).map_err(at(config.plans_dir()))?;
     let audit = Arc::new(Audit::open(&config.audit_log()).map_err(at(config.audit_log()))?);

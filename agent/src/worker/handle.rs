@@ -1,13 +1,16 @@
 //! The agent's side of a worker: start it, hear it, end it, and know when nothing of it is left.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, DuplexStream, duplex};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio_util::either::Either;
 
 use super::report::Report;
 use crate::sys::exec::SEARCH_PATH;
@@ -17,6 +20,9 @@ const LINGER: Duration = Duration::from_secs(60);
 
 /// How much of what a worker says outside its reports is kept for the error.
 const KEPT_STDERR: u64 = 4096;
+
+/// What a task may say ahead of us; as much as a pipe holds.
+const TASK_PIPE: usize = 64 << 10;
 
 /// A worker could not be started or heard.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +38,48 @@ pub enum HandleError {
     Undead(i32),
 }
 
+/// What carries out orders.
+#[derive(Clone, Default)]
+pub enum Workers {
+    /// Processes in namespaces of their own.
+    #[default]
+    Processes,
+    /// Tasks of this process, each with the path of its order and a pipe for its reports, which must end when the pipe
+    /// is closed: where time is simulated, a process could not keep to it.
+    Tasks(Arc<dyn Fn(PathBuf, DuplexStream) + Send + Sync>),
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Processes => "Processes",
+            Self::Tasks(_) => "Tasks",
+        })
+    }
+}
+
+impl Workers {
+    /// Starts one on `order`; `program` is for [`Worker::start`].
+    pub fn start(&self, program: &Path, order: &Path) -> Result<Worker, HandleError> {
+        match self {
+            Self::Processes => Worker::start(program, order),
+            Self::Tasks(begin) => {
+                let (ours, theirs) = duplex(TASK_PIPE);
+                begin(order.to_owned(), theirs);
+                Ok(Worker::of(None, Either::Right(ours)))
+            }
+        }
+    }
+}
+
 /// A running worker. Dropping it kills it, but only [`Worker::end`] waits until all of it is gone.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    child: Option<Child>,
     // Its end of this pipe tells the worker that we live.
     _lifeline: Option<ChildStdin>,
-    reports: BufReader<ChildStdout>,
-    stderr: tokio::task::JoinHandle<String>,
+    reports: BufReader<Either<ChildStdout, DuplexStream>>,
+    stderr: Option<tokio::task::JoinHandle<String>>,
     init: Option<i32>,
     line: Vec<u8>,
 }
@@ -69,7 +109,11 @@ impl Worker {
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let stderr = tokio::spawn(opening_words(stderr));
         let _lifeline = child.stdin.take();
-        Ok(Self { child, _lifeline, reports: BufReader::new(stdout), stderr, init: None, line: Vec::new() })
+        Ok(Self { _lifeline, stderr: Some(stderr), ..Self::of(Some(child), Either::Left(stdout)) })
+    }
+
+    fn of(child: Option<Child>, reports: Either<ChildStdout, DuplexStream>) -> Self {
+        Self { child, _lifeline: None, reports: BufReader::new(reports), stderr: None, init: None, line: Vec::new() }
     }
 
     /// The next report; `None` when the worker has ended. May be dropped and called again.
@@ -95,15 +139,17 @@ impl Worker {
     /// Ends the worker whatever it does, and returns when no process of it is left; gives what it said on
     /// standard error.
     pub async fn end(mut self) -> Result<String, HandleError> {
+        // A task ends with its pipe.
+        let (Some(mut child), Some(stderr)) = (self.child.take(), self.stderr.take()) else { return Ok(String::new()) };
         // `unshare` may have ended by itself; its death takes the namespace along otherwise.
-        if let Err(error) = self.child.start_kill() {
+        if let Err(error) = child.start_kill() {
             tracing::debug!(%error, "the worker had ended");
         }
-        self.child.wait().await.map_err(HandleError::Lost)?;
+        child.wait().await.map_err(HandleError::Lost)?;
         if let Some(pid) = self.init {
             gone(pid).await?;
         }
-        Ok(self.stderr.await.unwrap_or_default())
+        Ok(stderr.await.unwrap_or_default())
     }
 }
 

@@ -10,10 +10,10 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::AsyncBufReadExt as _;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::net::{Dial, Tcp};
 use super::{COORDINATOR_NAME, Identity, TlsError, fingerprint, provider};
 
 /// How long a connection with its handshake may take.
@@ -25,13 +25,18 @@ const WINDOW: u32 = 4 << 20;
 
 /// Connects with a client certificate; the coordinator must show one of the same CA.
 pub async fn connect(address: &str, identity: &Identity) -> Result<Channel, TlsError> {
+    connect_over(Tcp, address, identity).await
+}
+
+/// [`connect`] over another network.
+pub async fn connect_over(net: impl Dial, address: &str, identity: &Identity) -> Result<Channel, TlsError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Unusable)?
         .with_root_certificates(identity.roots()?)
         .with_client_auth_cert(identity.chain()?, identity.key()?)
         .map_err(TlsError::Unusable)?;
-    open(address, config).await
+    open(net, address, config).await
 }
 
 /// Connects without a client certificate to a coordinator whose CA has this sha256 fingerprint: for joining.
@@ -47,10 +52,10 @@ pub async fn connect_by_fingerprint(address: &str, ca_fingerprint: &str) -> Resu
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(PinnedCa { expected }))
         .with_no_client_auth();
-    open(address, config).await
+    open(Tcp, address, config).await
 }
 
-async fn open(address: &str, mut config: ClientConfig) -> Result<Channel, TlsError> {
+async fn open(net: impl Dial, address: &str, mut config: ClientConfig) -> Result<Channel, TlsError> {
     let (host, port) = address.rsplit_once(':').ok_or_else(|| TlsError::Address(address.to_owned()))?;
     if host.is_empty() || port.parse::<u16>().is_err() {
         return Err(TlsError::Address(address.to_owned()));
@@ -59,8 +64,8 @@ async fn open(address: &str, mut config: ClientConfig) -> Result<Channel, TlsErr
     let tls = TlsConnector::from(Arc::new(config));
     let target: Arc<str> = address.into();
     let connector = tower::service_fn(move |_: Uri| {
-        let (tls, target) = (tls.clone(), target.clone());
-        async move { dial(&target, tls).await.map(TokioIo::new) }
+        let (net, tls, target) = (net.clone(), tls.clone(), target.clone());
+        async move { dial(net, &target, tls).await.map(TokioIo::new) }
     });
     endpoint()
         .connect_with_connector(connector)
@@ -78,12 +83,14 @@ fn endpoint() -> Endpoint {
         .initial_connection_window_size(WINDOW * 2)
 }
 
-async fn dial(target: &str, tls: TlsConnector) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn dial<N: Dial>(
+    net: N,
+    target: &str,
+    tls: TlsConnector,
+) -> std::io::Result<tokio_rustls::client::TlsStream<N::Stream>> {
     let name = ServerName::try_from(COORDINATOR_NAME).expect("the constant is a valid DNS name");
     let handshake = async {
-        let tcp = TcpStream::connect(target).await?;
-        tcp.set_nodelay(true)?;
-        let mut stream = tls.connect(name, tcp).await?;
+        let mut stream = tls.connect(name, net.dial(target).await?).await?;
         // With TLS 1.3 our side is done before the coordinator has looked at our certificate. It speaks first in HTTP/2, so
         // its first words, or the alert in their place, say whether it was taken; a request sent blindly would
         // only be cancelled, without the reason.

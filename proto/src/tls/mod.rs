@@ -1,11 +1,12 @@
 //! How the wire is secured: TLS 1.3 with certificates of the coordinator's own CA on both sides.
 //!
-//! [`identity`] is what a program holds on disk, [`client`] and [`server`] make connections of it, [`peer`] reads
-//! the other side's certificate. Only `ring` is used, and always by an explicit provider, so that no default
+//! [`identity`] is what a program holds on disk, [`client`] and [`server`] make connections of it over a [`net`],
+//! [`peer`] reads the other side's certificate. Only `ring` is used, and always by an explicit provider, so that no default
 //! of another crate can decide.
 
 pub mod client;
 pub mod identity;
+pub mod net;
 pub mod peer;
 pub mod server;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest as _, Sha256};
 
-pub use client::{connect, connect_by_fingerprint};
+pub use client::{connect, connect_by_fingerprint, connect_over};
 pub use identity::{Identity, NewKey};
 
 /// The name in the coordinator's certificate that clients ask for, whatever address they reach it by: the CA is

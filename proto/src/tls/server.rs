@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::net::Listen;
 use super::{Identity, TlsError, provider};
 
 /// How long a handshake may take: a peer that connects and says nothing is dropped.
@@ -51,17 +51,17 @@ pub fn config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
 
 /// Accepts connections and shakes hands, several at a time, so that a silent peer holds nobody up. Ends, and
 /// drops handshakes under way, when the returned stream is dropped.
-pub fn incoming(
-    listener: TcpListener,
+pub fn incoming<L: Listen>(
+    listener: L,
     config: Arc<ServerConfig>,
-) -> (ReceiverStream<io::Result<TlsStream<TcpStream>>>, impl Future<Output = ()>) {
+) -> (ReceiverStream<io::Result<TlsStream<L::Stream>>>, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::channel(HANDSHAKES);
     (ReceiverStream::new(receiver), accept(listener, TlsAcceptor::from(config), sender))
 }
 
 /// Lets a refused peer read the alert that says why. It has begun to speak already (TLS 1.3 lets it before its certificate
 /// is checked); a close with that unread would be a reset, and the reset would overtake the alert.
-async fn let_read(mut refused: TcpStream) {
+async fn let_read(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drained = async {
         refused.shutdown().await?;
         tokio::io::copy(&mut (&mut refused).take(LAST_WORDS), &mut tokio::io::sink()).await
@@ -70,7 +70,7 @@ async fn let_read(mut refused: TcpStream) {
     let _ = tokio::time::timeout(REFUSAL_LIMIT, drained).await;
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, ready: mpsc::Sender<io::Result<TlsStream<TcpStream>>>) {
+async fn accept<L: Listen>(listener: L, tls: TlsAcceptor, ready: mpsc::Sender<io::Result<TlsStream<L::Stream>>>) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
     let mut handshakes = JoinSet::new();
     loop {
@@ -80,17 +80,13 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, ready: mpsc::Sender<io:
             accepted = listener.accept() => accepted,
             () = ready.closed() => return,
         };
-        let Ok((tcp, _)) = accepted else {
+        let Ok(tcp) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (tls, ready) = (tls.clone(), ready.clone());
         handshakes.spawn(async move {
             let _place = place;
-            // Without it small answers wait for the delayed acknowledgement; it can only fail on a dead socket.
-            if tcp.set_nodelay(true).is_err() {
-                return;
-            }
             match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp).into_fallible()).await {
                 // Fails only when the server has stopped listening.
                 Ok(Ok(stream)) => {
