@@ -7,11 +7,13 @@
 
 mod archive;
 mod cut;
+mod flapping;
 mod ledger;
 mod long_cuts;
 mod moment;
 mod net;
 mod prepare;
+mod random;
 mod restarts;
 mod short_cuts;
 mod site;

@@ -1,12 +1,15 @@
 //! The folder of a simulated site before its first second: keys, records of the agents, builds that are queued.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use agent::AgentError;
 use agent::inspect::Facts;
+use agent::worker::handle::Workers;
 use coordinator::config::Config;
 use coordinator::pki::{AGENT_LIFE, Authority, SERVER_DIR};
-use coordinator::store::Store;
+use coordinator::store::{Store, StoreError};
 use model::agent::AgentRecord;
 use model::arch::Arch;
 use model::build::{Build, BuildState, Needs, PackWish, Part};
@@ -14,9 +17,16 @@ use model::id::BuildId;
 use model::role::Role;
 use proto::tls::{Identity, NewKey, fingerprint};
 use rootfs::digest::Digest;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::net::Net;
 
 /// The scripted workers don't look at their plan.
 const PLAN: &[u8] = b"{}\n";
+/// How often, and how long apart, a lock is asked for: half a minute.
+const LOCK_TRIES: u32 = 1500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The coordinator's settings: those of every site, in a folder of its own.
 pub(crate) fn coordinator(folder: &Path) -> Config {
@@ -56,21 +66,38 @@ pub(crate) async fn site(folder: &Path, agents: &[&str], builds: u64) {
     let authority = Authority::create_or_load(&config.pki_dir()).expect("a CA");
     let server = authority.issue_server(&["mn".to_owned()]).expect("a certificate");
     server.store(&config.pki_dir().join(SERVER_DIR)).expect("an identity");
-    let (store, _failed) = Store::open(&config.store_dir()).expect("a store");
+    let (store, _failed) = open(&config);
     for name in agents {
         store.save_agent(&joined(&authority, folder, name)).await.expect("a record");
     }
     for number in 1..=builds {
         store.save_build(&queued(&config, number, &plan)).await.expect("a record");
     }
-    drop(store);
-    released(&config);
 }
 
-/// Waits until nobody has the store open: its thread ends a moment after the last handle is dropped.
-pub(crate) fn released(config: &Config) {
-    let lock = File::open(config.store_dir().join("db")).expect("the store's file");
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("its lock");
+/// Opens the coordinator's store, in real time. A store's thread ends a moment after its last handle is dropped, and a child
+/// that another test has just forked holds every lock of this process until it runs its own program.
+pub(crate) fn open(config: &Config) -> (Store, oneshot::Receiver<StoreError>) {
+    let mut tries = 0;
+    loop {
+        match Store::open(&config.store_dir()) {
+            Err(StoreError::Open { .. }) if tries < LOCK_TRIES => tries += 1,
+            opened => return opened.expect("a store"),
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+}
+
+/// Runs an agent, once the one before it has let its lock go: see [`open`].
+pub(crate) async fn run_agent(config: agent::config::Config, workers: Workers) -> Result<(), AgentError> {
+    let mut tries = 0;
+    loop {
+        match agent::run_over(Net, config.clone(), facts(), workers.clone(), CancellationToken::new()).await {
+            Err(AgentError::Taken(_)) if tries < LOCK_TRIES => tries += 1,
+            ended => return ended,
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 fn joined(authority: &Authority, folder: &Path, name: &str) -> AgentRecord {
