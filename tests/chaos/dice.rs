@@ -10,7 +10,9 @@ pub(crate) struct Dice(u64);
 impl Dice {
     /// The dice of one part of the run, so that what one part throws doesn't depend on how often another did.
     pub(crate) fn new(seed: u64, part: u64) -> Self {
-        let mut dice = Self((seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+        // Never 0, where the generator would stay; and by an odd factor, so that no two seeds give the same.
+        let start = (seed << 3 | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut dice = Self(if start == 0 { u64::MAX } else { start });
         // Small seeds differ in few bits; some throws spread them.
         for _ in 0..16 {
             dice.throw();

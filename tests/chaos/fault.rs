@@ -15,6 +15,8 @@ pub(crate) enum Cause {
     Agent(String),
     /// A process of an agent's workers was killed.
     Worker(String),
+    /// A process in which the coordinator receives was killed.
+    Receiver,
     /// An agent's network was broken.
     Network(String),
     /// The users' network was broken.
@@ -56,6 +58,8 @@ pub(crate) enum Fault {
     Freeze { agent: usize, length: Duration },
     /// One of an agent's worker processes is killed: its outermost one, or any.
     Worker { agent: usize, outermost: bool, pick: u64 },
+    /// A process in which the coordinator receives an archive is killed.
+    Receiver,
     /// An agent's network changes; without an agent that of the users.
     Network { agent: Option<usize>, weather: Weather, length: Duration },
     /// A disk is full.
@@ -71,7 +75,7 @@ impl Fault {
         let length = if dice.once_in(2) { dice.millis(100..=2_000) } else { dice.millis(2_000..=9_000) };
         let down = dice.millis(0..=3_000);
         let pick = dice.number(0..=u64::from(u32::MAX));
-        match dice.number(1..=20) {
+        match dice.number(1..=22) {
             1..=3 => Self::Coordinator { end, down },
             4..=6 => Self::Agent { agent, end, down },
             7..=8 => Self::Freeze { agent, length },
@@ -82,7 +86,8 @@ impl Fault {
             17 => Self::Full { place: Place::Coordinator, length },
             18 => Self::Full { place: Place::Install, length },
             19 => Self::Full { place: Place::State(agents[agent].clone()), length },
-            _ => Self::Full { place: Place::Scratch(agents[agent].clone()), length },
+            20 => Self::Full { place: Place::Scratch(agents[agent].clone()), length },
+            _ => Self::Receiver,
         }
     }
 }
@@ -113,6 +118,7 @@ impl fmt::Display for Cause {
             Self::Coordinator => f.write_str("the coordinator was down"),
             Self::Agent(name) => write!(f, "{name} was down"),
             Self::Worker(name) => write!(f, "a process of {name}'s worker was killed"),
+            Self::Receiver => f.write_str("a process of the coordinator was killed"),
             Self::Network(name) => write!(f, "the network of {name} was broken"),
             Self::Users => f.write_str("the users' network was broken"),
             Self::Disk(place) => write!(f, "{place} was full"),

@@ -78,7 +78,7 @@ pub(crate) fn live(cluster: &Cluster, images: &[String], builds: &[Value], story
     for image in images {
         let of_image = builds.iter().filter(|build| build["osimage"] == image.as_str());
         let newest = of_image
-            .filter(|build| build["state"]["name"] == "succeeded")
+            .filter(|build| build["state"]["name"] == "succeeded" && build["part"] != "genimage")
             .filter_map(|build| build["generation"].as_u64())
             .max();
         let listed = cluster.site().cli.json(&format!("generations list {image}"));

@@ -17,7 +17,7 @@ use crate::story::Story;
 const CALL: Duration = Duration::from_secs(60);
 
 /// Builds that wait or run at once.
-const ACTIVE: usize = 7;
+const ACTIVE: usize = 6;
 
 /// Followers at once.
 const FOLLOWERS: usize = 3;
@@ -109,10 +109,11 @@ impl Load {
             self.call(&format!("builds cancel {id}"));
         } else if active.len() < ACTIVE && self.dice.once_in(2) {
             let image = self.images[self.dice.index(self.images.len())].clone();
+            let verb = ["build", "build", "build", "genimage", "packimage"][self.dice.index(5)];
             if self.following.len() < FOLLOWERS && self.dice.once_in(3) {
                 self.follow(format!("build {image}"));
             } else {
-                self.submit(&image);
+                self.submit(&format!("{verb} {image}"));
             }
         } else if self.following.len() < FOLLOWERS && !active.is_empty() {
             let id = active[self.dice.index(active.len())];
@@ -120,13 +121,12 @@ impl Load {
         }
     }
 
-    fn submit(&mut self, image: &str) {
-        let Some(ran) = self.call(&format!("build {image} --detach --json")) else { return };
+    fn submit(&mut self, what: &str) {
+        let Some(ran) = self.call(&format!("{what} --detach --json")) else { return };
         match serde_json::from_str::<Vec<Value>>(&ran.out) {
             Ok(builds) => self.seen.queued.extend(builds.iter().map(number)),
-            // Not reachable; anything else would be a refusal of what is right.
-            Err(_) if ran.code == 4 => {}
-            Err(_) => self.story.tell(format!("`build {image}`: {} {}", ran.code, ran.err.trim())),
+            // There may be nothing to pack yet, or no coordinator, or no room on its disk.
+            Err(_) => self.story.tell(format!("`{what}`: {} {}", ran.code, ran.err.trim())),
         }
     }
 

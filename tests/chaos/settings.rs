@@ -9,7 +9,7 @@ const SEED: &str = "IMGCTL_CHAOS_SEED";
 const MINUTES: &str = "IMGCTL_CHAOS_MINUTES";
 
 /// Within the five minutes that a part of `make test` may take.
-const USUAL: Duration = Duration::from_secs(150);
+const USUAL: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {

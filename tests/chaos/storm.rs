@@ -14,6 +14,9 @@ use crate::story::Story;
 /// How often daemons and faults are looked after.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long something to kill is waited for.
+const TRIES: Duration = Duration::from_secs(5);
+
 /// What ends a fault.
 #[derive(Debug)]
 enum Heal {
@@ -94,6 +97,7 @@ impl<'a> Storm<'a> {
                 self.later(length, Heal::Thaw(agent), done);
             }
             Fault::Worker { agent, outermost, pick } => self.kill_worker(agent, outermost, pick),
+            Fault::Receiver => self.kill_receiver(),
             Fault::Network { agent, weather, length } => {
                 let whose = agent.map_or_else(|| "the users".to_owned(), name);
                 self.story.tell(format!("fault: the network of {whose} is {weather:?} for {length:?}"));
@@ -113,18 +117,33 @@ impl<'a> Storm<'a> {
         let daemon = self.cluster.pids()[agent + 1].1;
         // The first descendants are the agent's own children.
         let all = processes::descendants(daemon);
-        let choice = if outermost { all.get(..all.len().min(1)) } else { all.get(..) }.unwrap_or_default();
+        let choice = if outermost { &all[..all.len().min(1)] } else { &all[..] };
         let Some(index) = pick.checked_rem(choice.len() as u64) else { return };
         let pid = choice[usize::try_from(index).expect("it is below the length")];
+        self.kill(pid, &name, &Cause::Worker(name.clone()));
+    }
+
+    /// Receiving takes a second or two, so it is waited for a little.
+    fn kill_receiver(&mut self) {
+        let deadline = Instant::now() + TRIES;
+        while Instant::now() < deadline {
+            let daemon = self.cluster.pids()[0].1;
+            if let Some(pid) = processes::descendants(daemon).first() {
+                return self.kill(*pid, "the coordinator", &Cause::Receiver);
+            }
+            self.tick();
+        }
+    }
+
+    fn kill(&self, pid: u32, below: &str, cause: &Cause) {
         let words: String = processes::words(pid).chars().take(60).collect();
-        self.story.tell(format!("fault: kill process {pid} below {name}: {words}"));
-        let cause = Cause::Worker(name);
+        self.story.tell(format!("fault: kill process {pid} below {below}: {words}"));
         self.story.begins(cause.clone());
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             // It may have ended since.
             let _ = kill_process(pid, Signal::KILL);
         }
-        self.story.ends(&cause);
+        self.story.ends(cause);
     }
 
     fn tell(&self, what: String, done: bool) {

@@ -34,28 +34,56 @@ pub(crate) fn judge(builds: &[Value], seen: &Seen, story: &Story) {
 fn explained(build: &Value, spells: &[Spell], story: &Story) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let failure = &build["state"]["failure"];
-    let (stage, cause) = (text(&failure["stage"]), text(&failure["cause"]));
     let last = build["attempts"].as_array().and_then(|attempts| attempts.last());
     let agent = last.map(|attempt| text(&attempt["agent"])).unwrap_or_default();
     let from = last.and_then(|attempt| attempt["started_ms"].as_i64()).unwrap_or(0);
     let to = build["ended_ms"].as_i64().unwrap_or(i64::MAX);
-    let found = spells.iter().find(|spell| spell.touches(from, to) && may_fail(&spell.cause, &stage, &agent));
+    let sort = Sort::of(failure);
+    let found = spells.iter().find(|spell| spell.touches(from, to) && sort.may_come_of(&spell.cause, &agent));
+    let what = format!("build {} failed in {}: {}", number(build), text(&failure["stage"]), text(&failure["cause"]));
     match found {
-        Some(spell) => story.tell(format!("build {} failed in {stage}, as {}: {cause}", number(build), spell.cause)),
-        None => story.wrong(format!("build {} failed and nothing explains it: {stage}: {cause}", number(build))),
+        Some(spell) => story.tell(format!("{what} ({})", spell.cause)),
+        None => story.wrong(format!("{what}; no fault explains it ({sort:?} on {agent}): {failure}")),
     }
 }
 
-/// Whether a fault can be why an attempt of this agent failed in this stage.
-fn may_fail(cause: &Cause, stage: &str, on: &str) -> bool {
-    let all_tries_lost = stage == "dispatch";
-    match cause {
-        Cause::Users => false,
-        Cause::Coordinator => all_tries_lost || stage == "receive",
-        Cause::Agent(name) | Cause::Network(name) => all_tries_lost && name == on,
-        Cause::Worker(name) => name == on,
-        Cause::Disk(Place::Coordinator | Place::Install) => true,
-        Cause::Disk(Place::State(name) | Place::Scratch(name)) => name == on,
+/// What a failure tells of its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// The last attempt that was allowed was lost.
+    Lost,
+    /// There was no room.
+    Room,
+    /// A program ended badly.
+    Program,
+}
+
+impl Sort {
+    fn of(failure: &Value) -> Self {
+        let cause = failure["cause"].as_str().unwrap_or_default();
+        let whole = failure.to_string();
+        if cause.starts_with("attempt ") && cause.contains(" was lost") {
+            Self::Lost
+        } else if ["No space left", "enough free space", "room", "are wanted"].iter().any(|word| whole.contains(word)) {
+            Self::Room
+        } else {
+            Self::Program
+        }
+    }
+
+    /// Whether a fault can be why an attempt on this agent failed in this way.
+    fn may_come_of(self, cause: &Cause, on: &str) -> bool {
+        match (self, cause) {
+            (_, Cause::Users) => false,
+            (_, Cause::Receiver) => true,
+            (Self::Lost, Cause::Coordinator) => true,
+            (Self::Lost, Cause::Agent(name) | Cause::Network(name)) => name == on,
+            (_, Cause::Worker(name)) => name == on,
+            (Self::Lost | Self::Room, Cause::Disk(Place::State(name) | Place::Scratch(name))) => name == on,
+            (Self::Lost | Self::Room, Cause::Disk(Place::Coordinator | Place::Install)) => true,
+            (Self::Program, Cause::Disk(_) | Cause::Coordinator | Cause::Agent(_) | Cause::Network(_))
+            | (Self::Room, Cause::Coordinator | Cause::Agent(_) | Cause::Network(_)) => false,
+        }
     }
 }
 
