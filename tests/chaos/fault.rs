@@ -98,7 +98,7 @@ fn weather(pick: u64) -> Weather {
 
 /// The time until the next one: mostly they come in a row, and now and then there is peace for builds to end in.
 pub(crate) fn pause(dice: &mut Dice) -> Duration {
-    if dice.once_in(5) { dice.millis(8_000..=16_000) } else { dice.millis(500..=4_500) }
+    if dice.once_in(6) { dice.millis(6_000..=12_000) } else { dice.millis(200..=3_200) }
 }
 
 impl fmt::Display for Place {
