@@ -50,6 +50,24 @@ pub enum Command {
         #[arg(long, default_value_t = 365)]
         days: u32,
     },
+    /// Look whether the state folder and the images below the install root are whole; only while no coordinator runs
+    ///
+    /// Names everything that is wrong with what to do about it. Exits with 0 when all is well or was put right, with 1
+    /// when something needs a person, with 3 when it can't look.
+    Check {
+        /// The configuration file
+        #[arg(long, default_value = config::DEFAULT_PATH)]
+        config: PathBuf,
+        /// Put right what can be put right without losing anything
+        #[arg(long)]
+        repair: bool,
+        /// Read every artefact and compare its digest
+        #[arg(long)]
+        digests: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Pack any tree with packimage's own code, without a coordinator
     ///
     /// Packs what is there and adds nothing. Example:

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::InitArgs;
+use crate::check::{self, Wanted};
 use crate::config::{Config, ConfigError};
 use crate::offline::{self, PackTree};
 use crate::{init as first, serve};
@@ -104,6 +105,21 @@ pub fn issue(config: &Path, name: &UserName, role: Role, out: &Path, days: u32) 
         }
         Err(error) => fail(REFUSED, &error),
     }
+}
+
+/// `check`.
+pub fn check(config: &Path, wanted: Wanted, json: bool) -> ExitCode {
+    let looked = needs_root().and_then(|()| Ok(check::check(&Config::load(config)?, wanted)?));
+    let report = match looked {
+        Ok(report) => report,
+        Err(error) => return fail(REFUSED, error.as_ref()),
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report is made of plain values"));
+    } else {
+        println!("{report}");
+    }
+    if report.needs_somebody() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
 }
 
 /// `pack-tree`.

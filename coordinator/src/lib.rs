@@ -9,6 +9,7 @@ pub mod args;
 pub mod audit;
 pub mod catalogue;
 pub mod chain;
+pub mod check;
 pub mod clock;
 pub mod command;
 pub mod config;

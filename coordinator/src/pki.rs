@@ -27,7 +27,7 @@ pub const AGENT_LIFE: Duration = Duration::from_secs(365 * 86400);
 const SKEW: Duration = Duration::from_secs(3600);
 
 const CA_CERTIFICATE: &str = "ca.pem";
-const CA_KEY: &str = "ca-key.pem";
+pub(crate) const CA_KEY: &str = "ca-key.pem";
 /// The coordinator's own identity, below the PKI folder.
 pub const SERVER_DIR: &str = "coordinator";
 

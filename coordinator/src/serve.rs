@@ -161,7 +161,7 @@ async fn sweep_staging(config: &Config, store: &Store) -> Result<(), ServeError>
 }
 
 /// One coordinator per state folder: two on one store would ruin it.
-fn lock(config: &Config) -> Result<std::fs::File, ServeError> {
+pub(crate) fn lock(config: &Config) -> Result<std::fs::File, ServeError> {
     let path = config.state_dir.join("lock");
     let at = |source| ServeError::State { path: config.state_dir.clone(), source };
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at)?;

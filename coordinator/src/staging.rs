@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use model::id::AttemptId;
 
 /// Below the install root.
-const STAGING: &str = ".imgctl/staging";
+pub(crate) const STAGING: &str = ".imgctl/staging";
 
 /// Makes the folder of staging folders. Agents also know the install root by it. Blocking.
 pub fn prepare(install_dir: &Path) -> io::Result<()> {

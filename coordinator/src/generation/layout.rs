@@ -165,6 +165,11 @@ impl RootimgDir {
         Ok(dir)
     }
 
+    /// One that is there already, with a folder of generations; nothing is made.
+    pub fn find(rootimgdir: &Path, install_dir: &Path) -> Result<Option<RootimgDir>, LayoutError> {
+        if rootimgdir.join(GENERATIONS).is_dir() { Self::open(rootimgdir, install_dir).map(Some) } else { Ok(None) }
+    }
+
     fn make_generations(&self) -> Result<(), LayoutError> {
         let path = self.generations();
         match fs::create_dir(&path) {
@@ -227,7 +232,8 @@ impl RootimgDir {
         })
     }
 
-    pub(super) fn names(&self) -> Result<Vec<String>, LayoutError> {
+    /// Everything in the folder of generations.
+    pub(crate) fn names(&self) -> Result<Vec<String>, LayoutError> {
         let path = self.generations();
         let read = || fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
         let names = read().map_err(failed("list", &path))?;

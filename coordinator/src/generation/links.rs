@@ -84,6 +84,33 @@ pub fn settle(dir: &RootimgDir) -> Result<Option<Switched>, LinkError> {
     }
 }
 
+/// A served name at which the wrong thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Astray {
+    /// Nothing, though the live generation holds it.
+    Missing(&'static str),
+    /// A link of ours to what the live generation doesn't hold.
+    Dangling(&'static str),
+    /// Something that isn't ours.
+    Foreign(&'static str),
+}
+
+/// What is served otherwise than generation `live` would have it.
+pub fn astray(dir: &RootimgDir, live: Number) -> Result<Vec<Astray>, LinkError> {
+    let folder = dir.existing(live)?;
+    let mut found = Vec::new();
+    for name in served() {
+        let held = folder.join(name).symlink_metadata().is_ok();
+        match top_entry(dir, name)? {
+            TopEntry::Missing if held => found.push(Astray::Missing(name)),
+            TopEntry::Link if !held => found.push(Astray::Dangling(name)),
+            TopEntry::Foreign => found.push(Astray::Foreign(name)),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 /// What stands at a served name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TopEntry {

@@ -15,7 +15,7 @@ use super::atomic::{FileError, failed, put_symlink, remove_if_there, rename_new,
 use super::layout::{LayoutError, Number, RootimgDir, TREE, shared_tree};
 
 /// How folders on their way out are named.
-pub(super) const PRUNED: &str = ".pruned-";
+pub(crate) const PRUNED: &str = ".pruned-";
 /// How folders are named while they are received.
 pub(crate) const INCOMING: &str = ".incoming-";
 /// How folders are named while they are packed.

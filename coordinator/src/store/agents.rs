@@ -5,7 +5,7 @@ use model::name::AgentName;
 
 use super::{Guard, Op, Store, StoreError, put};
 
-const PREFIX: &[u8] = b"agent/";
+pub(super) const PREFIX: &[u8] = b"agent/";
 
 fn key(name: &AgentName) -> Vec<u8> {
     [PREFIX, name.as_str().as_bytes()].concat()

@@ -5,9 +5,9 @@ use model::id::BuildId;
 
 use super::{Op, Store, StoreError, put, record};
 
-const PREFIX: &[u8] = b"build/";
-const COUNTER: &[u8] = b"counter/build";
-const REQUEST: &[u8] = b"request/";
+pub(super) const PREFIX: &[u8] = b"build/";
+pub(super) const COUNTER: &[u8] = b"counter/build";
+pub(super) const REQUEST: &[u8] = b"request/";
 
 fn key(id: BuildId) -> Vec<u8> {
     [PREFIX, &id.get().to_be_bytes()].concat()

@@ -10,14 +10,14 @@ use model::id::Generation;
 use super::builds::put_build;
 use super::{Op, Store, StoreError, put};
 
-const PREFIX: &[u8] = b"generation/";
+pub(super) const PREFIX: &[u8] = b"generation/";
 
 fn prefix(rootimgdir: &Path) -> Vec<u8> {
     // A path holds no NUL, so that one directory's generations are never below another's.
     [PREFIX, rootimgdir.as_os_str().as_bytes(), b"\0"].concat()
 }
 
-fn key(rootimgdir: &Path, number: Generation) -> Vec<u8> {
+pub(super) fn key(rootimgdir: &Path, number: Generation) -> Vec<u8> {
     [prefix(rootimgdir), number.get().to_be_bytes().to_vec()].concat()
 }
 

@@ -7,6 +7,7 @@
 pub mod agents;
 pub mod builds;
 pub mod generations;
+pub mod inspect;
 pub mod journal;
 pub mod osimages;
 mod record;

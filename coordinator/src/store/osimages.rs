@@ -5,7 +5,7 @@ use model::osimage::Osimage;
 
 use super::{Guard, Op, Store, StoreError, put, record};
 
-const PREFIX: &[u8] = b"osimage/";
+pub(super) const PREFIX: &[u8] = b"osimage/";
 
 fn key(name: &ImageName) -> Vec<u8> {
     [PREFIX, name.as_str().as_bytes()].concat()

@@ -21,8 +21,10 @@ pub struct TokenRecord {
     pub used_by: Option<AgentName>,
 }
 
+pub(super) const PREFIX: &[u8] = b"token/";
+
 fn key(secret: &str) -> Vec<u8> {
-    format!("token/{}", hex::encode(Sha256::digest(secret))).into_bytes()
+    [PREFIX, hex::encode(Sha256::digest(secret)).as_bytes()].concat()
 }
 
 impl Store {

@@ -121,6 +121,8 @@ fn audit(disk: &Disk) {
     let whole = || {
         fs::read_to_string(&path).unwrap().lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
     };
+    // So that the next lines begin in a block that is there, and end in one that isn't.
+    audit.note(&caller, "before", "");
     disk.fill();
     // Lines of odd lengths, so that one of them meets the end of the last block in its middle.
     for number in 0..40 {
