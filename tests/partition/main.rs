@@ -14,6 +14,7 @@ mod moment;
 mod net;
 mod prepare;
 mod random;
+mod refusals;
 mod restarts;
 mod short_cuts;
 mod site;
