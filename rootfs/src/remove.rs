@@ -67,12 +67,8 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
     // `link/` would be followed by the system: without the slash it is what it is, a link.
     let path = path.components().as_path();
     let name = name_of_folder(path)?;
+    refuse_mounts(path)?;
     let canonical = path.canonicalize().map_err(|source| at_root(path, "resolve", source))?;
-    let mounts = Mounts::read().map_err(|source| at_root(path, "look for mounts in", source))?;
-    let points = mounts.at_or_below(&canonical);
-    if !points.is_empty() {
-        return Err(RemoveError::Mounted { path: path.to_owned(), points });
-    }
     let above = canonical.parent().unwrap_or(Path::new("/"));
     let begin = || -> Result<(OwnedFd, Removal<'_>), Errno> {
         let above = rustix::fs::open(above, FOLDER, Mode::empty())?;
@@ -85,6 +81,15 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveError> {
     };
     let (above, removal) = begin().map_err(|error| at_root(path, "examine", error.into()))?;
     removal.folder(above.as_fd(), name.as_bytes(), &TreePath::root())
+}
+
+/// Refuses a tree that [`remove_tree`] would refuse because something is mounted in it. To be asked before a tree is
+/// renamed to be removed: afterwards the mounts would be named by names that nobody knows.
+pub fn refuse_mounts(path: &Path) -> Result<(), RemoveError> {
+    let canonical = path.canonicalize().map_err(|source| at_root(path, "resolve", source))?;
+    let mounts = Mounts::read().map_err(|source| at_root(path, "look for mounts in", source))?;
+    let points = mounts.at_or_below(&canonical);
+    if points.is_empty() { Ok(()) } else { Err(RemoveError::Mounted { path: path.to_owned(), points }) }
 }
 
 /// The name of a folder that is not a link to one.

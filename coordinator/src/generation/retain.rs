@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rootfs::remove::{RemoveError, remove_tree};
+use rootfs::remove::{RemoveError, refuse_mounts, remove_tree};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::atomic::{FileError, failed, put_symlink, remove_if_there, rename_new, sync_dir};
@@ -53,6 +53,11 @@ pub fn retain(dir: &RootimgDir, keep: usize, in_use: &[Number]) -> Result<Retain
         numbers.iter().partition(|number| newest.contains(number) || Some(**number) == live || in_use.contains(number));
     remove_leftovers(dir, PRUNED, &mut retained)?;
     for number in old {
+        // Before anything of it is moved, so that it stays as it is and the mounts are named as they are.
+        if let Err(error) = refuse_mounts(&dir.generation(number)) {
+            retained.refused.push((dir.generation(number), error));
+            continue;
+        }
         if let Some(heir) = heir(dir, number, &kept, live) {
             hand_over(dir, number, heir, &kept)?;
             retained.moved.push((number, heir));
@@ -63,7 +68,7 @@ pub fn retain(dir: &RootimgDir, keep: usize, in_use: &[Number]) -> Result<Retain
         }
         match remove_tree(&aside) {
             Ok(()) => retained.removed.push(number),
-            // Whole again under its number: somebody still uses it, or mounted something there.
+            // Mounted this very moment; whole again under its number.
             Err(error @ RemoveError::Mounted { .. }) => {
                 rename_new(&aside, &dir.generation(number))?;
                 retained.refused.push((dir.generation(number), error));
@@ -135,88 +140,4 @@ fn move_aside(from: &Path, to: &Path) -> Result<(), FileError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::links::switch;
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn site(generations: u32) -> (tempfile::TempDir, RootimgDir) {
-        let site = tempfile::tempdir().unwrap();
-        let dir = RootimgDir::open(&site.path().join("r"), site.path()).unwrap();
-        for number in 0..generations {
-            let folder = dir.generations().join(number.to_string());
-            fs::create_dir_all(folder.join("rootimg/etc")).unwrap();
-            fs::write(folder.join("rootimg/etc/which"), number.to_string()).unwrap();
-            fs::write(folder.join("rootimg.cpio.gz"), number.to_string()).unwrap();
-        }
-        (site, dir)
-    }
-
-    fn left(dir: &RootimgDir) -> Vec<String> {
-        dir.numbers().unwrap().iter().map(ToString::to_string).collect()
-    }
-
-    fn at(dir: &RootimgDir, at: usize) -> Number {
-        dir.numbers().unwrap()[at]
-    }
-
-    #[test]
-    fn the_newest_the_live_and_those_in_use_stay() {
-        let (_site, dir) = site(8);
-        switch(&dir, at(&dir, 1)).unwrap();
-        let retained = retain(&dir, 3, &[at(&dir, 3)]).unwrap();
-        assert_eq!(left(&dir), ["1", "3", "5", "6", "7"]);
-        assert_eq!(retained.removed.len(), 3);
-        assert!(retained.refused.is_empty());
-        assert_eq!(dir.next_number().unwrap().get(), 8);
-    }
-
-    #[test]
-    fn a_shared_tree_moves_to_one_that_stays() {
-        let (_site, dir) = site(6);
-        for number in ["3", "4", "5"] {
-            let folder = dir.generations().join(number);
-            remove_tree(&folder.join("rootimg")).unwrap();
-            symlink("../1/rootimg", folder.join("rootimg")).unwrap();
-        }
-        switch(&dir, at(&dir, 4)).unwrap();
-        let retained = retain(&dir, 3, &[]).unwrap();
-        assert_eq!(left(&dir), ["3", "4", "5"]);
-        assert_eq!(retained.moved.len(), 1);
-        for number in ["3", "4", "5"] {
-            let which = fs::read_to_string(dir.generations().join(number).join("rootimg/etc/which")).unwrap();
-            assert_eq!(which, "1", "{number}");
-        }
-        assert_eq!(dir.tree_owner(at(&dir, 0)).unwrap(), at(&dir, 1));
-        assert!(dir.generations().join("4/rootimg").symlink_metadata().unwrap().is_dir());
-        assert_eq!(fs::read_to_string(dir.path().join("rootimg/etc/which")).unwrap(), "1");
-    }
-
-    #[test]
-    fn what_a_crash_left_is_swept_and_generations_are_not() {
-        let (_site, dir) = site(2);
-        for name in [".incoming-7.1", ".packing-3", ".pruned-1"] {
-            fs::create_dir_all(dir.generations().join(name).join("rootimg/x")).unwrap();
-        }
-        sweep(&dir).unwrap();
-        assert_eq!(fs::read_dir(dir.generations()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_tree_with_something_mounted_in_it_stays_whole_and_is_reported() {
-        let (site, dir) = site(5);
-        let precious = site.path().join("precious");
-        fs::create_dir(&precious).unwrap();
-        fs::write(precious.join("data"), "x").unwrap();
-        let point = dir.generations().join("1/rootimg/mnt");
-        fs::create_dir(&point).unwrap();
-        rustix::mount::mount_bind(&precious, &point).expect("this test needs root");
-        let retained = retain(&dir, 3, &[]);
-        rustix::mount::unmount(&point, rustix::mount::UnmountFlags::empty()).unwrap();
-        let retained = retained.unwrap();
-        assert_eq!(left(&dir), ["1", "2", "3", "4"]);
-        assert!(matches!(retained.refused[..], [(_, RemoveError::Mounted { .. })]));
-        assert_eq!(fs::read_to_string(precious.join("data")).unwrap(), "x");
-        assert_eq!(fs::read_to_string(dir.generations().join("1/rootimg/etc/which")).unwrap(), "1");
-    }
-}
+mod tests;

@@ -192,6 +192,32 @@ fn numbers_go_on_and_what_was_left_of_an_earlier_try_goes() {
 }
 
 #[test]
+fn what_is_mounted_in_an_image_or_in_what_an_earlier_try_left_survives_a_rebuild() {
+    let site = Site::new();
+    let order = site.published();
+    let first = run(&order).unwrap();
+    let left = site.at(&format!("install/r/.generations/.incoming-{}/rootimg/mnt", order.attempt));
+    let points = [first.path.join("rootimg/etc/precious"), left];
+    let precious = site.at("precious");
+    fs::create_dir(&precious).unwrap();
+    fs::write(precious.join("data"), "x").unwrap();
+    let mounts = points.clone().map(|point| {
+        fs::create_dir_all(&point).unwrap();
+        rustix::mount::mount_bind(&precious, &point).expect("this test needs root");
+        SmallDisk(point)
+    });
+    // The same attempt again, as after a restart, meets what is left; it says what stands in its way.
+    let refused = crate::chain::chain(&run(&order).unwrap_err());
+    assert!(refused.contains(points[1].to_str().unwrap()), "{refused}");
+    let next = ReceiveOrder { attempt: AttemptId { attempt: order.attempt.attempt.next(), ..order.attempt }, ..order };
+    assert_eq!(run(&next).unwrap().generation, first.generation.next());
+    for folder in points.iter().chain([&precious]) {
+        assert_eq!(fs::read_to_string(folder.join("data")).unwrap(), "x");
+    }
+    drop(mounts);
+}
+
+#[test]
 fn what_xcat_left_becomes_generation_0_at_the_first_receive() {
     let site = Site::new();
     fs::create_dir_all(site.at("install/r/rootimg/etc")).unwrap();
