@@ -34,7 +34,7 @@ fn an_agent_that_goes_on_with_a_lost_attempt_is_refused_in_everything() {
     site.sim().crash(old.as_str());
     let (answers, identity) = (Rc::<RefCell<Vec<String>>>::default(), prepare::agent(site.folder(), &old).identity());
     let heard = answers.clone();
-    site.sim().client("stubborn", async move { Ok(insist(&identity, &heard).await?) });
+    site.sim().client("stubborn", async move { insist(&identity, &heard).await });
     site.until("every answer", LIMIT, |_| answers.borrow().len() == 5);
     assert_eq!(*answers.borrow(), ["drop", "drop", "refused", "PermissionDenied", "PermissionDenied"]);
     assert!(site.build(1).attempts[0].published.is_none(), "a lost attempt has published");

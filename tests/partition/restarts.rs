@@ -78,6 +78,20 @@ fn an_agent_that_is_killed_loses_its_attempt_as_soon_as_it_is_back() {
 }
 
 #[test]
+fn an_agent_that_is_killed_before_its_first_event_is_heard_does_not_begin_again() {
+    let mut site = at(&MOMENTS[1]);
+    let agent = site.agent_of(1);
+    site.cut(&agent, Cut::Lost);
+    site.run_for(Duration::from_secs(1));
+    site.sim().crash(agent.as_str());
+    site.sim().bounce(agent.as_str());
+    site.run_for(Duration::from_secs(1));
+    site.mend(&agent, Cut::Lost);
+    assert_eq!(site.build(1).attempts[0].last_event, 0, "the coordinator can't know that it had begun");
+    site.succeeds(1, 2, LIMIT);
+}
+
+#[test]
 fn an_agent_that_is_killed_after_its_last_event_says_it_again() {
     // Once with a coordinator that has not heard it, once with one that has.
     for cut_at in [&MOMENTS[4], &MOMENTS[5]] {
