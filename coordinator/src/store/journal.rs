@@ -1,11 +1,12 @@
 //! The boundary to the database engine: keys and values, compare-and-commit, scans. Shaped like etcd's
 //! transactions, so that another store can stand behind it. The only file that names sled.
 //!
-//! sled 0.34 needs four precautions (DEPS.md section 2): it is created aside and renamed into place, since a kill
+//! sled 0.34 needs five precautions (DEPS.md section 2): it is created aside and renamed into place, since a kill
 //! in the middle of creation leaves a store that won't open; left-over snapshot files are removed before an open,
 //! since it takes a half-written one for the newest; its flush doesn't reach the disk, so the file is synced by
 //! our own descriptor before anything is acknowledged; and values stay small, since large ones go to files that
-//! it never syncs. A fifth: it doesn't survive a full disk, so room is set aside for it ([`Reserve`]).
+//! it never syncs. And it doesn't survive a full disk, so room is set aside for it
+//! ([`Reserve`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
