@@ -89,9 +89,11 @@ impl Attempt {
         let last = self.carry_out().await;
         // First told, then cleared: on a disk that discards as it deletes, clearing takes ten seconds, and receiving
         // need not wait for it. The slot does.
-        if let Some(last) = last.filter(|_| !self.cancel.is_cancelled()) {
-            self.happened(last).await;
-        }
+        // As below.
+        let _ = match last.filter(|_| !self.cancel.is_cancelled()) {
+            Some(last) => self.tell.send(Message::Happened(self.id, last)).await,
+            None => self.tell.send(Message::Stopped(self.id)).await,
+        };
         if let Err(error) = clear(self.scratch()).await {
             tracing::warn!(attempt = %self.id, "{}", chain(&*error));
         }

@@ -54,6 +54,8 @@ pub enum Message {
     Closed,
     /// Something happened in an attempt.
     Happened(AttemptId, What),
+    /// An attempt was ended from here: nothing of it runs any more, and its scratch folder is still to be cleared.
+    Stopped(AttemptId),
     /// An attempt's task is at its end, and its scratch folder is gone.
     Ended(AttemptId),
     /// The log that an earlier run of the agent left of an attempt is with the coordinator, or never will be.
@@ -152,6 +154,7 @@ impl Driver {
             Message::Said(said) => self.said(said).await,
             Message::Closed => self.out = None,
             Message::Happened(attempt, what) => self.happened(attempt, what).await,
+            Message::Stopped(attempt) => self.stopped(attempt).await,
             Message::Ended(attempt) => self.ended(attempt).await,
             Message::LogArrived(attempt) => self.log_arrived(attempt),
             Message::Cleared => {
@@ -357,16 +360,27 @@ impl Driver {
         }
     }
 
+    /// What the agent itself gives up is told before it is cleared away: an agent that is stopped may not have the time
+    /// to. What was dropped is told when it is gone.
+    async fn stopped(&mut self, attempt: AttemptId) {
+        let hand = self.hands.get_mut(attempt).filter(|hand| !hand.forget.is_cancelled());
+        let leaving = hand.and_then(|hand| hand.leaving.clone());
+        if let Some(Leaving::Lost(reason)) = leaving {
+            self.happened(attempt, What::Lost { reason }).await;
+        }
+    }
+
     async fn ended(&mut self, attempt: AttemptId) {
         let Some(hand) = self.hands.get_mut(attempt) else { return };
         hand.running = false;
         match hand.leaving.clone() {
-            Some(why) => self.left(attempt, why).await,
-            None if hand.forget.is_cancelled() => {
+            // The coordinator has the last event.
+            None | Some(Leaving::Lost(_)) if hand.forget.is_cancelled() => {
                 self.hands.remove(attempt);
                 self.forget(attempt).await;
             }
             None => {}
+            Some(why) => self.left(attempt, why).await,
         }
         self.start_waiting().await;
     }

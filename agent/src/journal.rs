@@ -82,13 +82,18 @@ impl Journal {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// What an earlier run of the agent had in hand. A file that can't be read still says which attempt it was.
+    /// What an earlier run of the agent had in hand. A file that can't be read still says which attempt it was; one that a
+    /// kill left half written goes.
     pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
         let error = |source| JournalError { doing: "read", path: self.folder.clone(), source };
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(error)? {
             let path = file.map_err(error)?.path();
             // What was never renamed was never in hand.
+            if path.extension().is_some_and(|extension| extension == "new") {
+                fs::remove_file(&path).map_err(error)?;
+                continue;
+            }
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -178,6 +183,7 @@ mod tests {
         let mut loaded = journal.load().unwrap();
         loaded.sort_by_key(|entry| entry.attempt);
         assert_eq!(loaded, [entry.clone(), Entry::new(parse_attempt("8.1").unwrap(), String::new())]);
+        assert!(!folder.path().join("7.2.new").exists());
         journal.remove(entry.attempt).unwrap();
         journal.remove(entry.attempt).unwrap();
         assert_eq!(journal.load().unwrap().len(), 1);

@@ -19,6 +19,12 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Nor of more lines than this.
 const BATCH_LINES: usize = 256;
 
+/// Bytes of one log. The coordinator keeps less than this, and the spool shares its disk with the journal; so a worker
+/// that says more is heard for its result alone.
+const LONGEST: u64 = 512 << 20;
+/// The line after which the rest is left out.
+const TOO_LONG: &str = "(the log is over 512 MiB: further lines are left out)";
+
 /// The folder of an attempt in the spool.
 pub fn folder(spool: &Path, attempt: AttemptId) -> PathBuf {
     spool.join(attempt.to_string())
@@ -47,6 +53,8 @@ pub struct Extent {
 #[derive(Debug)]
 pub struct LogWriter {
     file: File,
+    /// Bytes that it may still take; 0 when the line that says so is written.
+    room: u64,
     extent: watch::Sender<Extent>,
 }
 
@@ -55,12 +63,19 @@ impl LogWriter {
     pub fn create(path: &Path) -> io::Result<(Self, watch::Receiver<Extent>)> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let (extent, reader) = watch::channel(Extent::default());
-        Ok((Self { file, extent }, reader))
+        Ok((Self { file, room: LONGEST, extent }, reader))
     }
 
-    /// Adds a line.
+    /// Adds a line, as long as the log isn't too long.
     pub fn append(&mut self, line: &Line) -> io::Result<()> {
+        if self.room == 0 {
+            return Ok(());
+        }
         let mut bytes = serde_json::to_vec(line)?;
+        self.room = self.room.saturating_sub(bytes.len() as u64 + 1);
+        if self.room == 0 {
+            bytes = serde_json::to_vec(&Line { text: TOO_LONG.to_owned(), ..line.clone() })?;
+        }
         bytes.push(b'\n');
         self.file.write_all(&bytes)?;
         self.extent.send_modify(|extent| extent.lines += 1);
@@ -136,6 +151,26 @@ impl LogReader {
 mod tests {
     use super::*;
     use model::stage::Stage;
+
+    #[tokio::test]
+    async fn a_log_that_is_too_long_says_so_once_and_grows_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(folder.path());
+        let (mut writer, extent) = LogWriter::create(&path).unwrap();
+        writer.room = 100_000;
+        for number in 1..=10_000 {
+            writer.append(&Line { time_ms: number, stage: Stage::Packages, text: format!("line {number}") }).unwrap();
+        }
+        let lines = extent.borrow().lines;
+        assert!((1000..5000).contains(&lines), "{lines}");
+        assert!(fs::metadata(&path).unwrap().len() < 100_200);
+        let mut reader = LogReader::open(&path).await.unwrap();
+        reader.seek(lines - 1).await.unwrap();
+        let batch = reader.batch(crate::journal::parse_attempt("1.1").unwrap(), lines).await.unwrap();
+        let texts: Vec<_> = batch.lines.iter().map(|line| line.text.clone()).collect();
+        assert_eq!(texts, [format!("line {}", lines - 1), TOO_LONG.to_owned()]);
+        assert_eq!(extent_of(&path).lines, lines);
+    }
 
     #[tokio::test]
     async fn lines_are_read_from_anywhere_in_batches() {

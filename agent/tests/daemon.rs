@@ -17,6 +17,9 @@ use peer::{Heard, Peer, Script};
 use proto::v1::event::Event as Wire;
 use tokio_util::sync::CancellationToken;
 
+/// What a slow coordinator takes to write a batch of a log.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// Fails in `prepare`, at once.
 const UNREADABLE: &str = r#"{"version": 99}"#;
 
@@ -194,7 +197,7 @@ exec sleep 1000
 
 #[tokio::test]
 async fn the_log_arrives_before_the_last_event_of_a_stopped_agent() {
-    let script = Script { plan: UNREADABLE.to_owned(), slow_log: true, ..Script::default() };
+    let script = Script { plan: UNREADABLE.to_owned(), slow_log: SLOW, ..Script::default() };
     let mut peer = Peer::start(script).await;
     peer.work_by(TALKATIVE_WORKER);
     let shutdown = CancellationToken::new();
@@ -210,7 +213,7 @@ async fn the_log_arrives_before_the_last_event_of_a_stopped_agent() {
 #[tokio::test]
 async fn a_log_that_an_earlier_run_left_arrives_before_the_last_event() {
     use agent::worker::report::Line;
-    let mut peer = Peer::start(Script { slow_log: true, ..Script::default() }).await;
+    let mut peer = Peer::start(Script { slow_log: SLOW, ..Script::default() }).await;
     let folder = agent::spool::folder(&peer.config.spool(), attempt());
     agent::spool::make(&folder).unwrap();
     let (mut log, _extent) = agent::spool::LogWriter::create(&agent::spool::log(&folder)).unwrap();

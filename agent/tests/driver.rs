@@ -203,6 +203,24 @@ async fn a_stopping_agent_reports_what_runs_and_what_waits() {
     assert!(std::fs::read_dir(rig.config.journal()).unwrap().next().is_none());
 }
 
+#[tokio::test]
+async fn what_a_stopping_agent_gives_up_is_told_before_it_is_cleared_and_told_once() {
+    let mut rig = Rig::start().await;
+    rig.assign("7.2");
+    rig.settled(|rig| rig.in_journal("7.2")).await;
+    // The task of it is at its end twice: once the test says so, and once it is.
+    rig.shutdown.cancel();
+    rig.tell(Message::Stopped(id("7.2")));
+    assert_eq!(rig.lost("7.2").await, "the agent was stopped");
+    let ack = v1::EventAck { attempt: Some(reference(id("7.2"))), number: 1 };
+    rig.tell(Message::Said(ToAgent::Ack(ack)));
+    rig.driver.await.unwrap();
+    while let Ok(said) = rig.said.try_recv() {
+        assert!(!matches!(said.message, Some(FromAgent::Event(_))), "{said:?}");
+    }
+    assert!(std::fs::read_dir(rig.config.journal()).unwrap().next().is_none());
+}
+
 /// Stands in for a full disk: nothing can be written there.
 fn take_away(folder: &Path) {
     std::fs::rename(folder, folder.with_extension("away")).unwrap();

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use proto::v1;
 use proto::v1::coordinator_message::Message as FromCoordinator;
+use tokio::time::Instant;
 
 use super::{Driver, Message};
 use crate::hands::{Hand, Leaving};
 
-/// How long killed workers may take to go when the agent stops.
+/// How long killed workers may take to go, and their folders to be cleared, when the agent stops.
 const STOPPING: Duration = Duration::from_secs(8);
 
 /// How long the coordinator may take to hear of it.
@@ -32,14 +33,18 @@ impl Driver {
         for hand in self.hands.iter().filter(|hand| hand.running).map(|hand| hand.entry.attempt).collect::<Vec<_>>() {
             self.leave(hand, Leaving::Lost(STOPPED.to_owned())).await;
         }
-        self.hear_while(STOPPING, |driver| driver.hands.iter().any(|hand| hand.running)).await;
+        let deadline = Instant::now() + STOPPING;
+        let untold = |hand: &Hand| hand.running && !hand.entry.is_over() && !hand.forget.is_cancelled();
+        self.hear_while(deadline, |driver| driver.hands.iter().any(untold)).await;
         let unheard = |hand: &Hand| !hand.entry.unacknowledged.is_empty();
-        self.hear_while(FAREWELL, |driver| driver.out.is_some() && driver.hands.iter().any(unheard)).await;
+        let farewell = Instant::now() + FAREWELL;
+        self.hear_while(farewell, |driver| driver.out.is_some() && driver.hands.iter().any(unheard)).await;
+        // What isn't cleared by then is found by the next run.
+        self.hear_while(deadline, |driver| driver.hands.iter().any(|hand| hand.running)).await;
     }
 
-    /// Goes on while something is so, for a limited time, and takes no work.
-    async fn hear_while(&mut self, limit: Duration, so: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + limit;
+    /// Goes on while something is so, up to a time, and takes no work.
+    async fn hear_while(&mut self, deadline: Instant, so: impl Fn(&Self) -> bool) {
         while so(self) {
             match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
                 // Unanswered: if the agent comes back at once, it is given the attempt again.

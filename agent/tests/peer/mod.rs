@@ -27,9 +27,6 @@ use tonic::{Request, Response, Status, Streaming};
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What a slow coordinator takes to write a batch of a log.
-const SLOW: Duration = Duration::from_millis(500);
-
 /// What the coordinator does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
@@ -39,8 +36,8 @@ pub(crate) struct Script {
     pub(crate) break_after_assign: bool,
     /// The first push of a log ends after its first batch, unacknowledged.
     pub(crate) break_first_log: bool,
-    /// It writes what it is pushed after some time only.
-    pub(crate) slow_log: bool,
+    /// What it takes to write a batch of a log.
+    pub(crate) slow_log: Duration,
     /// It has a fault of its own that keeps it from giving the plan.
     pub(crate) no_plan: bool,
     /// How long stages may be silent.
@@ -128,6 +125,31 @@ impl Peer {
         tokio::spawn(agent::run(self.config.clone(), shutdown))
     }
 
+    /// The agent as a process of its own; its log is in `agent.log` beside its state.
+    pub(crate) fn process(&self) -> Process {
+        let config = &self.config;
+        let (path, log) = (config.state_dir.join("agent.toml"), config.state_dir.join("agent.log"));
+        let mut text = format!(
+            "coordinator = {:?}\nstate_dir = {:?}\nmin_scratch_free = 0\ninstall_dir = {:?}\n",
+            config.coordinator, config.state_dir, config.install_dir
+        );
+        if config.install == agent::config::Install::Local {
+            text.push_str("install = \"local\"\n");
+        }
+        if let Some(worker) = &config.worker_program {
+            text.push_str(&format!("worker_program = {worker:?}\n"));
+        }
+        std::fs::write(&path, text).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_imgctl-agent"));
+        command.arg("run").arg("--config").arg(path).stdin(std::process::Stdio::null());
+        Process(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+    }
+
+    pub(crate) fn agents_log(&self) -> String {
+        std::fs::read_to_string(self.config.state_dir.join("agent.log")).unwrap()
+    }
+
     /// A script stands in for the agent's worker; its third argument is the order.
     pub(crate) fn work_by(&mut self, script: &str) {
         use std::os::unix::fs::PermissionsExt;
@@ -150,12 +172,13 @@ impl Peer {
     }
 
     pub(crate) async fn until_stage(&mut self, stage: &str) {
+        use v1::event::Event as Wire;
         loop {
-            if let Heard::Event(v1::Event { event: Some(v1::event::Event::StageStarted(started)), .. }) =
-                self.next().await
-                && started.stage == stage
-            {
-                return;
+            let Heard::Event(v1::Event { event: Some(event), .. }) = self.next().await else { continue };
+            match event {
+                Wire::StageStarted(started) if started.stage == stage => return,
+                Wire::StageStarted(_) | Wire::StageEnded(_) => {}
+                last => panic!("it ended before {stage}: {last:?}"),
             }
         }
     }
@@ -199,6 +222,41 @@ impl Peer {
             assert!(tokio::time::Instant::now() < deadline, "it never came true");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// A running agent; killed if a test fails.
+#[derive(Debug)]
+pub(crate) struct Process(pub(crate) std::process::Child);
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the agent does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -321,8 +379,8 @@ impl Sessions for Service {
         let mut inbound = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(push)) = inbound.message().await {
-                if service.script.slow_log {
-                    tokio::time::sleep(SLOW).await;
+                if !service.script.slow_log.is_zero() {
+                    tokio::time::sleep(service.script.slow_log).await;
                 }
                 let ack = service.take(push);
                 let pushes = {

@@ -143,14 +143,15 @@ fn initrd() -> Vec<u8> {
     ["init", "usr/lib/modules/1.0/kernel/x.ko", "TRAILER!!!"].map(entry).concat().into_bytes()
 }
 
-/// Every process whose environment names `mark`.
+/// Every process whose environment or command line has `mark` in it.
 pub(crate) fn processes(mark: &str) -> Vec<String> {
-    let of_mark = |pid: &String| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.windows(mark.len()).any(|part| part == mark.as_bytes())
+    let has_mark = |path: String| {
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes.windows(mark.len()).any(|part| part == mark.as_bytes())
     };
     let names = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
-    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(of_mark).collect()
+    let pids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    pids.filter(|pid| has_mark(format!("/proc/{pid}/environ")) || has_mark(format!("/proc/{pid}/cmdline"))).collect()
 }
 
 /// A script that will not go: deaf to signals, with children that left its group and its session, a full pipe and a
