@@ -12,7 +12,7 @@ mod reader;
 mod seal;
 mod tail;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -75,6 +75,8 @@ pub struct Logs {
     /// So many bytes of the disk are left to others.
     left: u64,
     open: Mutex<HashMap<AttemptId, Arc<Slot>>>,
+    /// Those that are being compressed.
+    compressing: Mutex<HashSet<AttemptId>>,
 }
 
 /// A log that is written to, or the wait for its lines to be counted.
@@ -106,7 +108,13 @@ impl Logs {
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-        Ok(Self { dir: dir.to_owned(), longest: LONGEST, left: room::FOR_LOGS, open: Mutex::default() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            longest: LONGEST,
+            left: room::FOR_LOGS,
+            open: Mutex::default(),
+            compressing: Mutex::default(),
+        })
     }
 
     /// The same, leaving so many bytes of the disk to others.
@@ -170,8 +178,10 @@ impl Logs {
     }
 
     /// Compresses the log of an attempt that has ended. The plain file goes when the compressed one is on disk; it
-    /// stays when there is no room for that one.
+    /// stays when there is no room for that one. While it is at work, a second call for the same log does nothing: an
+    /// attempt may end and be the last of its build that does, and two would write into each other's file.
     pub async fn compress(&self, id: AttemptId) -> io::Result<()> {
+        let Some(_alone) = Alone::with(&self.compressing, id) else { return Ok(()) };
         seal::compress(&self.path(id), self.left).await?;
         // A push that was on its way when the attempt ended may have opened it again.
         self.end(id);
@@ -180,6 +190,25 @@ impl Logs {
 
     fn path(&self, id: AttemptId) -> PathBuf {
         self.dir.join(id.build.to_string()).join(format!("{}.log", id.attempt))
+    }
+}
+
+/// Whoever holds it is the only one to compress this log.
+struct Alone<'a> {
+    all: &'a Mutex<HashSet<AttemptId>>,
+    id: AttemptId,
+}
+
+impl<'a> Alone<'a> {
+    fn with(all: &'a Mutex<HashSet<AttemptId>>, id: AttemptId) -> Option<Self> {
+        let is_new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_new.then(|| Self { all, id })
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

@@ -95,6 +95,27 @@ async fn a_compressed_log_reads_as_before_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn a_log_that_ends_twice_at_once_is_compressed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Logs::open(dir.path()).unwrap();
+    // Of a text that doesn't shrink, so that compressing takes many writes.
+    let lines: Vec<LogLine> =
+        (0..20_000u64).map(|n| line(&format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))).collect();
+    logs.attempt(id()).unwrap().append(1, &lines).unwrap();
+    logs.end(id());
+    let (one, other) = tokio::join!(logs.compress(id()), logs.compress(id()));
+    one.and(other).unwrap();
+    let mut reader = logs.read(id(), 1);
+    let mut read = Vec::new();
+    while let (_, more) = reader.read(u64::MAX).unwrap()
+        && !more.is_empty()
+    {
+        read.extend(more);
+    }
+    assert!(read == lines, "the compressed log is damaged");
+}
+
+#[tokio::test]
 async fn reading_a_log_that_is_not_written_to_opens_and_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let logs = Logs::open(dir.path()).unwrap();
