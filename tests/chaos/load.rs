@@ -103,7 +103,7 @@ impl Load {
 
     fn act(&mut self, builds: &[Value]) {
         let active: Vec<u64> = builds.iter().filter(|build| !is_final(build)).map(number).collect();
-        if !active.is_empty() && self.dice.once_in(60) {
+        if !active.is_empty() && self.dice.once_in(150) {
             let id = active[self.dice.index(active.len())];
             self.story.tell(format!("build {id} is to be cancelled"));
             self.call(&format!("builds cancel {id}"));

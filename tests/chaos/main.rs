@@ -162,6 +162,7 @@ fn judge(cluster: &mut Cluster, mut load: Load, images: &[String], story: &Story
     let cli = &cluster.site().cli;
     logs::judge(cli, &builds, &load.seen, story);
     leftovers::live(cluster, images, &builds, story);
+    story.tell("what is live is whole");
 }
 
 /// The daemons' own logs, to look at after a run that went wrong.
