@@ -22,8 +22,10 @@ lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: ## packing beside the pipeline it replaces, on the demo's tree (run make demo first)
+bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= picks one of start, lines, genimage, fleet, pack
 	deploy/tools/install.sh test
-	tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
+	cargo build --release --workspace --bins --locked
+	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
+	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
 .PHONY: help demo test chaos lint bench
