@@ -28,8 +28,8 @@ use crate::sys::probe;
 const OUT: usize = 256;
 /// The first pause after a break, doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Well within a lease, so that a coordinator that was restarted finds its agents again in time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Well within the quarter of a lease that a cut agent has to come back in.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the coordinator may take to say welcome.
 const WELCOME_LIMIT: Duration = Duration::from_secs(10);
 /// The coordinator's clock may differ by so much before we say so: certificates depend on it.

@@ -171,6 +171,12 @@ impl Config {
         Duration::from_secs(self.lease_seconds.into())
     }
 
+    /// When an agent's attempts are taken from it: a cut that lasts for as long as the lease leaves it a quarter of that
+    /// to come back in.
+    pub fn patience(&self) -> Duration {
+        self.lease() * 5 / 4
+    }
+
     /// Keys and certificates.
     pub fn pki_dir(&self) -> PathBuf {
         self.state_dir.join("pki")

@@ -31,7 +31,7 @@ use crate::store::{Store, StoreError};
 const DESK_GRACE: Duration = Duration::from_secs(25);
 /// How long open calls may go on after that: streams of watchers and agents never end by themselves.
 const CALL_GRACE: Duration = Duration::from_secs(2);
-/// Tells a dead connection from an idle one, well within the shortest lease.
+/// Tells a dead connection from an idle one, well within the usual lease.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// HTTP/2 windows that keep a link of 1 Gbit/s and 30 ms busy.
 const WINDOW: u32 = 4 << 20;

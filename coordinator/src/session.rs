@@ -15,7 +15,7 @@ use crate::clock::now_ms;
 use crate::scheduler::{AgentEvent, Beat, Refused, Scheduler, ToAgent, Welcome, What};
 
 /// An agent is to be heard of this many times in a lease.
-const BEATS_IN_A_LEASE: u32 = 5;
+const BEATS_IN_A_LEASE: u32 = 10;
 
 /// One session with the two ends of its stream.
 #[derive(Debug)]

@@ -9,9 +9,10 @@ use crate::prepare;
 use crate::site::{Plan, Site};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const LEASE: f64 = 15.0;
+/// The lease, and a quarter of it to come back in.
+const LEASE: f64 = 18.75;
 /// Silence is counted from the last beat before the cut.
-const BEAT: f64 = 3.0;
+const BEAT: f64 = 1.5;
 /// An agent that hears nothing takes its connection for dead after so long, and is heard until then.
 const UNTIL_DEAF: f64 = 10.5;
 /// The desk looks twice a second.
@@ -22,7 +23,7 @@ const NEXT: f64 = 20.0;
 /// Whatever the old attempt is at when it is cut off, and longer.
 fn every_moment(cut: Cut) {
     for moment in &MOMENTS[..5] {
-        for length in [17, 40] {
+        for length in [20, 40] {
             println!("{cut:?} for {length} s {}", moment.name);
             taken_over(moment, cut, Duration::from_secs(length));
         }

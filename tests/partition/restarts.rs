@@ -54,7 +54,7 @@ fn a_coordinator_that_comes_back_takes_an_attempt_from_an_agent_that_does_not() 
     site.start_coordinator();
     let back = site.now();
     let lost = site.until("lost", LIMIT, |site| site.build(1).attempts[0].outcome.is_some()) - back;
-    assert!((15.0..16.0).contains(&lost.as_secs_f64()), "lost after {lost:?}");
+    assert!((18.75..19.75).contains(&lost.as_secs_f64()), "lost after {lost:?}");
     site.until("the next attempt", LIMIT, |site| site.build(1).attempts.len() == 2);
     site.mend(&agent, Cut::Lost);
     site.succeeds(1, 2, LIMIT);

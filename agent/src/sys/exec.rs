@@ -5,9 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::lines::LineSplitter;
 
@@ -16,6 +19,12 @@ pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 /// How many of its last lines a command keeps, for finding the cause of its failure.
 const KEPT_LINES: usize = 400;
+
+/// How long the rest of its output may take when a command has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a command that says nothing has ended.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +169,7 @@ impl Cmd {
         drop(command);
         let mut child = child.map_err(|source| CmdError::Start { program: self.known_as.clone(), source })?;
         let mut kept = VecDeque::with_capacity(KEPT_LINES);
-        let read = stream(&mut reader, &mut |line| {
+        let read = stream(&mut reader, &mut child, &mut |line| {
             let Some(line) = line else { return each(Output::Bytes) };
             each(Output::Line(&line));
             if kept.len() == KEPT_LINES {
@@ -168,8 +177,13 @@ impl Cmd {
             }
             kept.push_back(line);
         });
+        let whole = read.map_err(lost)?;
         let status = child.wait().map_err(lost)?;
-        read.map_err(lost)?;
+        if !whole {
+            let said =
+                format!("(`{}` left a process behind that holds its output; it is not waited for)", self.known_as);
+            each(Output::Line(&said));
+        }
         self.judge(status, kept.into())
     }
 
@@ -199,23 +213,43 @@ impl Cmd {
     }
 }
 
-/// Every line goes to `each`, and `None` before those of each reading.
-fn stream(reader: &mut impl Read, each: &mut dyn FnMut(Option<String>)) -> io::Result<()> {
+/// Every line goes to `each`, and `None` before those of each reading. The end of the output is awaited, but not for
+/// ever once the child has ended: what it left behind may hold the pipe. False: it does.
+fn stream(reader: &mut PipeReader, child: &mut Child, each: &mut dyn FnMut(Option<String>)) -> io::Result<bool> {
     let mut splitter = LineSplitter::default();
     let mut buffer = [0; 8192];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                each(None);
-                splitter.push(&buffer[..count], &mut |line| each(Some(line)));
+    let mut ended: Option<Instant> = None;
+    let whole = loop {
+        if is_readable(reader)? {
+            match reader.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(count) => {
+                    each(None);
+                    splitter.push(&buffer[..count], &mut |line| each(Some(line)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
-    }
+        if ended.is_none() && child.try_wait()?.is_some() {
+            ended = Some(Instant::now());
+        }
+        if ended.is_some_and(|ended| ended.elapsed() > LEFT_BEHIND) {
+            break false;
+        }
+    };
     splitter.finish(&mut |line| each(Some(line)));
-    Ok(())
+    Ok(whole)
+}
+
+/// Waits a moment for something to read, or for the end of it.
+fn is_readable(reader: &PipeReader) -> io::Result<bool> {
+    let mut wanted = [PollFd::new(reader, PollFlags::IN)];
+    match poll(&mut wanted, Some(&LOOK)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn quoted(word: &str) -> String {
@@ -261,6 +295,22 @@ mod tests {
         })
         .unwrap();
         assert_eq!(lines, ["."]);
+    }
+
+    #[test]
+    fn a_process_that_a_command_left_behind_is_not_waited_for() {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        let cmd = Cmd::new("sh").args(["-c", "sleep 60 & echo started; echo $!"]);
+        let last = cmd.run(&mut |output| {
+            if let Output::Line(line) = output {
+                seen.push(line.to_owned());
+            }
+        });
+        let pid = last.unwrap().pop().unwrap();
+        Cmd::new("kill").arg(&pid).run(&mut |_| {}).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert!(seen[0] == "started" && seen[2].contains("`sh` left a process behind"), "{seen:?}");
     }
 
     #[test]

@@ -133,10 +133,12 @@ impl Desk {
 
     async fn tick(&mut self) -> Result<(), StoreError> {
         let now = Instant::now();
-        self.start_once(now).await?;
-        self.note_waiting(now).await?;
         // What waits in the queue may be the sign of life of whoever seems silent.
-        if self.commands.is_empty() { self.expire_once(now).await } else { Ok(()) }
+        if self.commands.is_empty() {
+            self.expire_once(now).await?;
+        }
+        self.start_once(now).await?;
+        self.note_waiting(now).await
     }
 
     /// Ends what runs beside the desk and still takes its outcome, so that nothing is done twice after the restart.

@@ -113,9 +113,9 @@ impl Desk {
         self.links.tell(agent, message);
     }
 
-    /// Takes their attempts from agents that have been silent for a lease.
+    /// Takes their attempts from agents that have been silent for a lease and the time to come back.
     pub(super) async fn expire_once(&mut self, now: Instant) -> Result<(), StoreError> {
-        for agent in self.links.silent(self.parts.config.lease(), now) {
+        for agent in self.links.silent(self.parts.config.patience(), now) {
             self.links.cut(&agent);
             for (attempt, _, _) in self.held_by(&agent) {
                 let why = format!("agent {agent} was silent for longer than its lease");

@@ -10,6 +10,7 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::AsyncBufReadExt as _;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -18,7 +19,9 @@ use super::{COORDINATOR_NAME, Identity, TlsError, fingerprint, provider};
 
 /// How long a connection with its handshake may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How often an idle connection is tried: well within the shortest lease.
+/// How long one try to connect is alone; within [`CONNECT_LIMIT`] there are five at most.
+const DIAL_AGAIN: Duration = Duration::from_secs(1);
+/// How often an idle connection is tried: well within the usual lease.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// HTTP/2 windows that keep a link of 1 Gbit/s and 30 ms busy.
 const WINDOW: u32 = 4 << 20;
@@ -90,7 +93,7 @@ async fn dial<N: Dial>(
 ) -> std::io::Result<tokio_rustls::client::TlsStream<N::Stream>> {
     let name = ServerName::try_from(COORDINATOR_NAME).expect("the constant is a valid DNS name");
     let handshake = async {
-        let mut stream = tls.connect(name, net.dial(target).await?).await?;
+        let mut stream = tls.connect(name, reach(net, target).await?).await?;
         // With TLS 1.3 our side is done before the coordinator has looked at our certificate. It speaks first in HTTP/2, so
         // its first words, or the alert in their place, say whether it was taken; a request sent blindly would
         // only be cancelled, without the reason.
@@ -99,6 +102,20 @@ async fn dial<N: Dial>(
     };
     let timed_out = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 s");
     tokio::time::timeout(CONNECT_LIMIT, handshake).await.map_err(timed_out)?
+}
+
+/// The first connection that comes about. The first packet of one may be lost in a cut, and the kernel repeats it after
+/// ever longer pauses; another one finds the end of the cut sooner.
+async fn reach<N: Dial>(net: N, target: &str) -> std::io::Result<N::Stream> {
+    let mut tries = JoinSet::new();
+    loop {
+        let (net, target) = (net.clone(), target.to_owned());
+        tries.spawn(async move { net.dial(&target).await });
+        tokio::select! {
+            Some(Ok(dialled)) = tries.join_next() => return dialled,
+            () = tokio::time::sleep(DIAL_AGAIN) => {}
+        }
+    }
 }
 
 /// Accepts a server whose presented chain ends in the CA with the expected fingerprint, and checks everything
