@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use model::agent::{AgentRecord, InstallView};
 use model::arch::Arch;
@@ -23,6 +24,8 @@ pub struct Candidate<'a> {
     pub connected: bool,
     /// Attempts that it has in hand.
     pub in_hand: usize,
+    /// For how long it gets nothing, as it has just lost an attempt to a fault of its node.
+    pub resting: Option<Duration>,
 }
 
 impl Candidate<'_> {
@@ -31,7 +34,7 @@ impl Candidate<'_> {
     }
 
     fn has_room(&self) -> bool {
-        self.connected && self.record.drained.is_none() && self.in_hand < self.slots()
+        self.connected && self.record.drained.is_none() && self.resting.is_none() && self.in_hand < self.slots()
     }
 }
 
@@ -52,6 +55,8 @@ pub enum Lack<'a> {
     Scratch(u64),
     /// An administrator keeps work from it.
     Drained(&'a AgentName),
+    /// It has just lost an attempt to a fault of its node, and gets nothing for so long.
+    Resting(Duration),
     /// It has no session.
     Session,
     /// Every slot is taken: in hand, and slots.
@@ -63,7 +68,7 @@ impl Lack<'_> {
     fn is_lasting(self) -> bool {
         match self {
             Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::Install(_) => true,
-            Self::Scratch(_) | Self::Drained(_) | Self::Session | Self::Slots(..) => false,
+            Self::Scratch(_) | Self::Drained(_) | Self::Resting(_) | Self::Session | Self::Slots(..) => false,
         }
     }
 }
@@ -83,6 +88,10 @@ impl fmt::Display for Lack<'_> {
             Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
             Self::Scratch(free) => write!(f, "its scratch disk has only {} MiB free", free >> 20),
             Self::Drained(agent) => write!(f, "it is drained; `imgctl agents undrain {agent}` gives it work again"),
+            Self::Resting(left) => {
+                let seconds = left.as_secs() + 1;
+                write!(f, "it lost its last attempt to a fault of its own node and is tried again within {seconds} s")
+            }
             Self::Session => f.write_str("it is not connected"),
             Self::Slots(in_hand, slots) => write!(f, "it is busy ({in_hand} of {slots} in hand)"),
         }
@@ -122,6 +131,9 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
     }
     if agent.record.drained.is_some() {
         lacks.push(Lack::Drained(&agent.record.name));
+    }
+    if let Some(left) = agent.resting {
+        lacks.push(Lack::Resting(left));
     }
     if !agent.connected {
         lacks.push(Lack::Session);

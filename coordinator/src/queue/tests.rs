@@ -13,6 +13,7 @@ struct Node {
     record: AgentRecord,
     connected: bool,
     in_hand: usize,
+    resting: Option<Duration>,
 }
 
 impl Node {
@@ -21,13 +22,19 @@ impl Node {
     }
 
     fn candidate(&self) -> Candidate<'_> {
-        Candidate { record: &self.record, connected: self.connected, in_hand: self.in_hand }
+        let Self { record, connected, in_hand, resting } = self;
+        Candidate { record, connected: *connected, in_hand: *in_hand, resting: *resting }
     }
 }
 
 fn agent(name: &str, arch: Arch, os: &str) -> Node {
     let facts = AgentFacts { arch, os: os.into(), ..samples::facts() };
-    Node { record: AgentRecord { facts: Some(facts), ..samples::agent(name) }, connected: true, in_hand: 0 }
+    Node {
+        record: AgentRecord { facts: Some(facts), ..samples::agent(name) },
+        connected: true,
+        in_hand: 0,
+        resting: None,
+    }
 }
 
 fn words(build: &Build, node: &Node) -> Vec<String> {
@@ -48,13 +55,14 @@ fn each_thing_that_an_agent_lacks_is_named() {
     let mut wanted = build(1, Arch::X86_64, "/i/a");
     wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
     type Spoil = fn(&mut Node, &mut Build);
-    let cases: [(Spoil, &str); 9] = [
+    let cases: [(Spoil, &str); 10] = [
         (|_, b| b.arch = Arch::Ppc64le, "it is x86_64, the image is ppc64le"),
         (|a, _| a.facts().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
         (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
         (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
         (|a, _| a.connected = false, "not connected"),
         (|a, _| a.record.drained = Some(drained()), "it is drained; `imgctl agents undrain n1`"),
+        (|a, _| a.resting = Some(Duration::from_millis(4200)), "tried again within 5 s"),
         (|a, _| a.in_hand = 1, "busy (1 of 1"),
         (|a, _| a.record.facts = None, "never connected"),
         (|_, b| b.needs.agent = Some("n9".parse().unwrap()), "asks for agent n9"),
@@ -127,6 +135,15 @@ fn a_waiting_build_names_the_agent_that_lacks_least() {
     assert_eq!(waiting_for(&wanted, &agents), "an agent (p1: it is not connected)");
     assert_eq!(waiting_for(&wanted, &[]), "an agent; none has joined yet");
     assert!(waiting_behind(&wanted, BuildId::new(7).unwrap()).starts_with("build 7"));
+}
+
+#[test]
+fn a_node_that_lost_an_attempt_is_passed_over_for_another_while_it_rests() {
+    let builds = [build(1, Arch::X86_64, "/i/a")];
+    let mut sick = agent("a-sick", Arch::X86_64, "debian12");
+    sick.resting = Some(Duration::from_secs(1));
+    assert_eq!(assigned(&builds, &[sick.clone()]), []);
+    assert_eq!(assigned(&builds, &[sick, agent("b-well", Arch::X86_64, "debian11")]), [on(1, "b-well")]);
 }
 
 #[test]

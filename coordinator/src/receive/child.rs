@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,10 @@ pub enum ChildError {
     /// The caller wanted it ended.
     #[error("unpacking was cancelled")]
     Cancelled,
-    /// It died, or said nothing that can be understood.
+    /// It was killed: by somebody, or for want of memory.
+    #[error("the unpacking process was killed by signal {0}; the kernel's log says if memory ran out")]
+    Killed(i32),
+    /// It said nothing that can be understood.
     #[error("the unpacking process ended with {status} and without a verdict: {said}")]
     Silent {
         /// How it ended.
@@ -87,6 +90,9 @@ fn verdict(output: &Output) -> Result<Verdict, ChildError> {
     let said = String::from_utf8_lossy(&output.stdout);
     let last = said.trim_end().lines().next_back().unwrap_or_default();
     serde_json::from_str(last).map_err(|_| {
+        if let Some(signal) = output.status.signal() {
+            return ChildError::Killed(signal);
+        }
         let stderr = String::from_utf8_lossy(&output.stderr);
         let words = if stderr.trim().is_empty() { last } else { stderr.trim() };
         let skipped = words.chars().count().saturating_sub(400);

@@ -111,6 +111,11 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
+    /// Whether somebody, or the kernel for want of memory, killed the process: nothing is wrong with the archive.
+    pub fn was_killed(&self) -> bool {
+        matches!(self, Self::Child(ChildError::Killed(_)))
+    }
+
     /// Whether the bytes got lost or damaged between agent and here, so that publishing again may help.
     pub fn is_transport(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Truncated { .. } | Self::DigestMismatch { .. })

@@ -91,6 +91,7 @@ impl Desk {
             record: &link.record,
             connected: self.links.takes_work(link, lease, now),
             in_hand: in_hand.get(&link.record.name).copied().unwrap_or(0) + link.dropping.len(),
+            resting: link.resting(now),
         });
         candidates.collect()
     }
@@ -115,7 +116,7 @@ impl Desk {
         let mut candidates = self.candidates(Instant::now());
         for record in &recorded {
             if !candidates.iter().any(|known| known.record.name == record.name) {
-                candidates.push(Candidate { record, connected: false, in_hand: 0 });
+                candidates.push(Candidate { record, connected: false, in_hand: 0, resting: None });
             }
         }
         let waiting_for = match self.holders().get(build.rootimgdir.as_path()) {

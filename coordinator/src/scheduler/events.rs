@@ -50,6 +50,11 @@ impl Desk {
                 self.links.tell(&agent, ToAgent::Drop(attempt, why));
                 return Ok(());
             }
+            match event.what {
+                What::Lost(_) => self.links.lost(&agent, Instant::now()),
+                What::Published(_) | What::Failed(_) => self.links.is_well(&agent),
+                What::StageStarted(_) | What::StageEnded(..) | What::Dropped => {}
+            }
             self.take(event).await?;
         }
         self.links.tell(&agent, ToAgent::Ack(attempt, number));

@@ -56,7 +56,16 @@ pub(super) struct Link {
     pub(super) dropping: BTreeSet<AttemptId>,
     /// It said that it is stopping.
     pub(super) leaving: bool,
+    /// Attempts that it lost, one after the other, on this session.
+    losses: u32,
+    /// Until when it gets nothing for that.
+    rests_until: Option<Instant>,
 }
+
+/// How long an agent gets nothing after it has lost an attempt; twice as long after each further one.
+const REST: Duration = Duration::from_secs(5);
+/// The longest that becomes.
+const LONGEST_REST: Duration = Duration::from_secs(300);
 
 /// All agents.
 #[derive(Debug, Default)]
@@ -170,6 +179,22 @@ impl Links {
         }
     }
 
+    /// An attempt was lost by a fault of its node (a full disk, say), which would take the next one as well.
+    pub(super) fn lost(&mut self, agent: &AgentName, now: Instant) {
+        if let Some(link) = self.by_name.get_mut(agent) {
+            let rest = REST.saturating_mul(1 << link.losses.min(10)).min(LONGEST_REST);
+            link.losses += 1;
+            link.rests_until = Some(now + rest);
+        }
+    }
+
+    /// It has carried an attempt to its end, good or bad.
+    pub(super) fn is_well(&mut self, agent: &AgentName) {
+        if let Some(link) = self.by_name.get_mut(agent) {
+            (link.losses, link.rests_until) = (0, None);
+        }
+    }
+
     /// It is stopping, and takes no more work on this session.
     pub(super) fn leaving(&mut self, agent: &AgentName, session: SessionId) {
         if let Some(link) = self.by_name.get_mut(agent).filter(|link| link.session == session) {
@@ -220,9 +245,25 @@ impl Links {
 }
 
 impl Link {
+    /// For how long it still gets nothing.
+    pub(super) fn resting(&self, now: Instant) -> Option<Duration> {
+        self.rests_until?.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+
     fn new(record: AgentRecord, session: SessionId, outbox: Option<mpsc::Sender<ToAgent>>, heard: Instant) -> Self {
         let seen_ms = record.last_seen_ms;
         let dropping = BTreeSet::new();
-        Self { record, session, outbox, heard, seen_ms, load_hundredths: 0, dropping, leaving: false }
+        Self {
+            record,
+            session,
+            outbox,
+            heard,
+            seen_ms,
+            load_hundredths: 0,
+            dropping,
+            leaving: false,
+            losses: 0,
+            rests_until: None,
+        }
     }
 }

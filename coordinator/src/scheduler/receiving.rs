@@ -18,6 +18,9 @@ use crate::receive::{ReceiveError, ReceiveOrder, Received, receive};
 use crate::staging;
 use crate::store::StoreError;
 
+/// How often receiving begins again when its process was killed.
+const KILLED_AGAIN: u32 = 2;
+
 /// A tree that lies in its generation.
 #[derive(Debug)]
 pub(super) struct ReceivedTree {
@@ -110,7 +113,17 @@ fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool
         // By this name it is found even after the file was replaced by an upgrade.
         unpacker: vec![OsString::from("/proc/self/exe"), OsString::from("unpack")],
     };
-    receive(&order, cancel).map_err(|error| receive_failure(&error))
+    let mut killed = 0;
+    loop {
+        match receive(&order, cancel) {
+            // The archive is still there.
+            Err(error) if error.was_killed() && killed < KILLED_AGAIN => {
+                killed += 1;
+                tracing::warn!(%attempt, error = chain(&error), "receiving begins again");
+            }
+            received => return received.map_err(|error| receive_failure(&error)),
+        }
+    }
 }
 
 fn receive_failure(error: &ReceiveError) -> Failure {

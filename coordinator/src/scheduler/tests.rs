@@ -144,6 +144,20 @@ async fn a_returning_agent_gets_the_next_attempt_only_when_the_old_one_is_gone()
 }
 
 #[tokio::test]
+async fn a_node_that_loses_an_attempt_does_not_swallow_the_next_ones_at_once() {
+    let site = Site::start(&[]).await;
+    let (welcome, mut orders) = site.greet(Vec::new()).await;
+    site.submit().await;
+    assert_eq!(assigned(&order(&mut orders).await), Some(attempt(1)));
+    site.say(welcome.session, attempt(1), 1, What::Lost("no space left on its disk".into())).await;
+    site.until(1, "queued again", |state| *state == BuildState::Queued).await;
+    while let Ok(Some(next)) = tokio::time::timeout(Duration::from_millis(900), orders.recv()).await {
+        assert_eq!(assigned(&next), None, "it got the next attempt at once");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
 async fn an_old_attempt_changes_nothing_and_is_told_to_end() {
     let site = Site::start(&[]).await;
     let (welcome, mut orders) = site.greet(Vec::new()).await;
