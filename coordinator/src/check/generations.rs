@@ -38,7 +38,8 @@ fn one(look: &mut Look<'_>, dir: &RootimgDir, records: &[GenerationRecord]) {
     };
     half_done(look, dir);
     let recorded: BTreeSet<Number> = records.iter().map(|record| record.number.into()).collect();
-    for number in numbers.iter().filter(|number| number.ours().is_some() && !recorded.contains(number)) {
+    let unrecorded = |number: &&Number| number.ours().is_some() && !recorded.contains(number);
+    for number in numbers.iter().filter(unrecorded).filter(|_| look.contents.unreadable.is_empty()) {
         let what = "a generation without a record, as a stop in the wrong moment leaves it; \
                     it is passed over, and goes when older ones are pruned";
         look.report.ok(Area::Generations, &dir.generation(*number), what);
@@ -55,8 +56,12 @@ fn without_folder(look: &mut Look<'_>, dir: &RootimgDir, record: &GenerationReco
     let used = look.contents.builds.iter().any(|build| {
         !build.state.is_final() && build.rootimgdir == record.rootimgdir && build.generation == Some(record.number)
     });
-    if all_gone || used {
-        let next = if used { "cancel the build that is at work on it" } else { "is its disk mounted?" };
+    if all_gone || used || !look.knows_all() {
+        let next = match (used, all_gone) {
+            (true, _) => "cancel the build that is at work on it",
+            (false, true) => "is its disk mounted?",
+            (false, false) => "make every record readable: a build that can't be read may be at work on it",
+        };
         return look.report.error(Area::Generations, &path, "a record without its folder", next);
     }
     let (store, runtime) = (look.store.clone(), &look.runtime);

@@ -22,6 +22,9 @@ pub(super) fn check(look: &mut Look<'_>) {
     for folder in children(&dir) {
         let build: Option<BuildId> = name_of(&folder).parse().ok();
         let Some(build) = build.and_then(|id| builds.get(&id)) else {
+            if !look.knows_all() {
+                continue;
+            }
             let next = "look whether anybody wants it, then remove it";
             look.report.warning(Area::Logs, &folder, "the log of no build that the store knows", next);
             continue;
@@ -95,42 +98,72 @@ fn one(look: &mut Look<'_>, build: &Build, plain: &Path) {
     }
 }
 
+/// What holding the two forms of one log against each other shows.
+enum Compared {
+    Same,
+    Differ,
+    /// The compressed one can't be unpacked; the plain one was read to its end.
+    Damaged(io::Error),
+}
+
 /// A kill between the making of the compressed log and the removal of the plain one leaves both.
 fn both(look: &mut Look<'_>, plain: &Path, compressed: &Path) {
-    match same(plain, compressed) {
-        Ok(true) => look.report.repairable(
+    match compare(plain, compressed) {
+        Ok(Compared::Same) => look.report.repairable(
             Area::Logs,
             plain,
             "the log is there twice, plain and compressed, and both are the same",
             "remove the plain one",
             || Ok(fs::remove_file(plain)?),
         ),
-        Ok(false) => {
+        Ok(Compared::Differ) => {
             let next = "compare them and remove one; until then readers see the plain one";
             look.report.error(Area::Logs, plain, "the plain and the compressed log differ", next);
         }
-        Err(error) => look.report.repairable(
+        Ok(Compared::Damaged(error)) => look.report.repairable(
             Area::Logs,
             compressed,
-            format!("the compressed log can't be read ({error}); the plain one is there"),
+            format!("the compressed log can't be unpacked ({error}); the plain one is there"),
             "remove the compressed one",
             || Ok(fs::remove_file(compressed)?),
         ),
+        Err((path, error)) => {
+            let what = format!("the log is there twice, and this form can't be read: {error}");
+            look.report.error(Area::Logs, path, what, "look at the disk; both are left as they are");
+        }
     }
 }
 
-fn same(plain: &Path, compressed: &Path) -> io::Result<bool> {
-    let mut plain = BufReader::new(File::open(plain)?);
-    let mut unpacked = zstd_reader_of(compressed)?;
+/// Only what the decompressor says is held against the compressed log; an error of the disk, which has a number, says
+/// nothing about what stands in a file. It comes with the file that it was met in.
+fn compare<'a>(plain: &'a Path, compressed: &'a Path) -> Result<Compared, (&'a Path, io::Error)> {
+    let of_plain = |error| (plain, error);
+    let mut straight = BufReader::new(File::open(plain).map_err(of_plain)?);
+    let mut unpacked = zstd_reader_of(compressed).map_err(|error| (compressed, error))?;
     let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut alike = true;
     loop {
-        let read = unpacked.read(&mut b)?;
-        if read == 0 {
-            return Ok(alike && plain.read(&mut a)? == 0);
-        }
-        // Read to its end all the same: whether it can be is the first question.
-        alike = alike && plain.read_exact(&mut a[..read]).is_ok() && a[..read] == b[..read];
+        let read = match unpacked.read(&mut b) {
+            Ok(0) if alike && straight.read(&mut a).map_err(of_plain)? == 0 => return Ok(Compared::Same),
+            Ok(0) => return Ok(Compared::Differ),
+            Ok(read) => read,
+            Err(error) if error.raw_os_error().is_some() => return Err((compressed, error)),
+
+            Err(error) => {
+                io::copy(&mut straight, &mut io::sink()).map_err(of_plain)?;
+                return Ok(Compared::Damaged(error));
+            }
+        };
+        // Unpacked to its end all the same: whether it can be is the first question.
+        alike = alike && follows(&mut straight, &mut a[..read], &b[..read]).map_err(of_plain)?;
+    }
+}
+
+fn follows(from: &mut impl Read, buffer: &mut [u8], expected: &[u8]) -> io::Result<bool> {
+    match from.read_exact(buffer) {
+        Ok(()) => Ok(buffer == expected),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

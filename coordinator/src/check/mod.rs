@@ -92,6 +92,11 @@ pub fn check(config: &Config, wanted: Wanted) -> Result<Report, CheckError> {
 }
 
 impl Look<'_> {
+    /// Whether what no record names belongs to nobody: not so while a record can't be read, for it may be that one's.
+    fn knows_all(&self) -> bool {
+        self.contents.unreadable.is_empty()
+    }
+
     fn builds(&self) -> BTreeMap<BuildId, Build> {
         self.contents.builds.iter().map(|build| (build.id, build.clone())).collect()
     }

@@ -1,4 +1,6 @@
 //! Staging folders: one for each attempt that is out, and no others.
+//!
+//! A folder may hold the archive of a running build. It is removed only if every record can be read and none names it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +27,8 @@ pub(super) fn check(look: &mut Look<'_>) {
     for (path, what) in lost {
         look.report.error(Area::Staging, &path, what, "cancel the build and submit it again");
     }
-    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let known_all = look.knows_all();
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten().filter(|_| known_all);
     for relative in entries.map(|entry| Path::new(STAGING).join(entry.file_name())) {
         if !known.contains(&relative) {
             let path = install_dir.join(&relative);

@@ -35,6 +35,11 @@ pub(super) fn check(look: &mut Look<'_>) {
             next,
         );
     }
+    if !contents.unreadable.is_empty() {
+        let what = "what no record names (staging folders, logs, generations), and what records name that is gone, \
+                    may belong to what can't be read: none of it is judged or put right";
+        look.report.warning(Area::Store, &path, what, "make every record readable, then check again");
+    }
     let holes = holes(contents.builds.iter().map(|build| build.id), contents.next);
     if contents.unreadable.is_empty() && !holes.is_empty() {
         let next = "nothing; `imgctl builds` can't show what is gone";

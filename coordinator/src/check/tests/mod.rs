@@ -112,6 +112,32 @@ fn records() {
     assert!(!site.state("db").exists() && site.state("logs/1/1.log.zst").exists());
 }
 
+/// A build that a newer release wrote has its staging, and the archive in it; its log; and perhaps a generation.
+#[test]
+fn with_an_unreadable_record_nothing_is_judged_by_what_no_record_names() {
+    let site = Site::new();
+    let archive = site.staging().join("3.1.tar.zst");
+    fs::write(&archive, "x").unwrap();
+    rootfs::remove::remove_tree(&site.rootimgdir(".generations/1")).unwrap();
+    fs::create_dir_all(site.rootimgdir(".generations/7/rootimg")).unwrap();
+    let key = [b"build/".as_slice(), &3u64.to_be_bytes()].concat();
+    site.commit(Op::Put { key: key.clone(), value: b"{\"v\":1,\"r\":{\"id\":3}}".to_vec() });
+    let before = site.files();
+    let report = site.check(Wanted { repair: true, digests: false });
+    assert_eq!(site.files(), before, "{report}");
+    assert!(archive.exists());
+    assert_eq!(report.count(Severity::Repaired), 0, "{report}");
+    let of = |area| report.findings.iter().filter(|one| one.area == area).collect::<Vec<_>>();
+    assert_eq!(of(Area::Store).iter().filter(|one| one.what.contains("none of it is judged")).count(), 1, "{report}");
+    assert!(of(Area::Logs).iter().all(|one| one.severity == Severity::Ok), "{report}");
+    assert!(of(Area::Staging).iter().all(|one| one.severity == Severity::Ok), "{report}");
+    assert!(!report.to_string().contains("a generation without a record"), "{report}");
+    // With the record back, all of it is judged again, and the archive is still there.
+    site.commit(Op::Put { key, value: site.record() });
+    let report = site.check(Wanted { repair: true, digests: false });
+    assert!(archive.exists() && report.count(Severity::Repaired) == 1, "{report}");
+}
+
 #[test]
 fn plans() {
     let plan = |site: &Site| site.state("plans").join(site.plan());
@@ -132,8 +158,16 @@ fn logs() {
     damaged(Area::Logs, "is there twice", Repaired, |site| {
         fs::write(site.state("logs/1/1.log"), site::LOG).unwrap();
     });
-    damaged(Area::Logs, "the compressed log can't be read", Repaired, |site| {
+    damaged(Area::Logs, "the compressed log can't be unpacked", Repaired, |site| {
         fs::write(site.state("logs/1/1.log"), site::LOG).unwrap();
+        append(&site.state("logs/1/1.log.zst"), "more");
+    });
+    // Only the compressed one is good, or neither; a folder stands for a file that the disk does not give.
+    damaged(Area::Logs, "this form can't be read", Left(Severity::Error), |site| {
+        fs::create_dir(site.state("logs/1/1.log")).unwrap();
+    });
+    damaged(Area::Logs, "this form can't be read", Left(Severity::Error), |site| {
+        fs::create_dir(site.state("logs/1/1.log")).unwrap();
         append(&site.state("logs/1/1.log.zst"), "more");
     });
     damaged(Area::Logs, "differ", Left(Severity::Error), |site| {

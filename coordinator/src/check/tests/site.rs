@@ -131,6 +131,11 @@ impl Site {
         runtime.block_on(store.commit(Vec::new(), vec![op])).unwrap();
     }
 
+    /// The record of the build that is out, as it lies on disk.
+    pub(super) fn record(&self) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({"v": 1, "r": self.builds[2]})).unwrap()
+    }
+
     pub(super) fn state(&self, name: &str) -> PathBuf {
         self.config.state_dir.join(name)
     }
