@@ -23,7 +23,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The MN's install root.
     pub install_dir: PathBuf,
-    /// How long an agent may be silent before its attempts are taken from it, in seconds.
+    /// How long an agent may be silent, in seconds; its attempts are taken from it a quarter of that later.
     pub lease_seconds: u32,
     /// How long a build that no agent can ever run waits for one, in seconds.
     pub max_wait_seconds: u32,

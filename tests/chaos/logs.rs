@@ -27,8 +27,9 @@ pub(crate) fn judge(cli: &Cli, builds: &[Value], seen: &Seen, story: &Story) {
     story.tell(format!("{} logs with numbered lines, {lines} of these", counts.len()));
     for (words, ran) in &seen.followed {
         followed(words, &ran.out, &counts, story);
-        // Who can't reach the coordinator to begin with is told so; who follows a build never is.
-        let never_began = ran.code == 4 && ran.out.is_empty();
+        // Who can't reach the coordinator to begin with, or finds its disk full, is told so; who follows a build never is.
+        let is_refused = ran.code == 3 && ran.err.contains(" is full; make room");
+        let never_began = (ran.code == 4 || is_refused) && ran.out.is_empty();
         if ![0, 1].contains(&ran.code) && !never_began {
             story.wrong(format!("`imgctl {words}` ended with {}: {}", ran.code, ran.err.trim()));
         }
