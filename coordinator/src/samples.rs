@@ -1,9 +1,13 @@
 //! What the unit tests of several modules start from: a build and an agent of the usual kind.
 
+use std::path::PathBuf;
+
 use model::agent::{AgentFacts, AgentRecord, InstallView};
 use model::arch::Arch;
-use model::build::{Build, BuildState, Needs, PackWish, Part};
-use model::id::BuildId;
+use model::build::{AttemptRecord, Build, BuildState, Needs, PackWish, Part};
+use model::id::{Attempt, BuildId};
+use model::name::AgentName;
+use model::stage::StageRecord;
 
 /// A queued build of `compute`, which any agent of [`facts`] can run.
 pub(crate) fn build(id: u64) -> Build {
@@ -26,6 +30,22 @@ pub(crate) fn build(id: u64) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        cancel_by: None,
+    }
+}
+
+/// A first attempt that has just been given out.
+pub(crate) fn attempt(agent: AgentName) -> AttemptRecord {
+    AttemptRecord {
+        attempt: Attempt::FIRST,
+        agent,
+        started_ms: 1,
+        ended_ms: 0,
+        stages: StageRecord::pending(),
+        outcome: None,
+        last_event: 0,
+        staging: PathBuf::new(),
+        published: None,
     }
 }
 

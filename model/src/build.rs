@@ -294,6 +294,9 @@ pub struct Build {
     pub artefacts: Vec<Artefact>,
     /// What the resolver wanted to be known.
     pub warnings: Vec<String>,
+    /// Who asked for its end while it was received or packed: it ends with that, unless it had succeeded by then.
+    #[serde(default)]
+    pub cancel_by: Option<UserName>,
 }
 
 /// What a build needs of an agent besides its architecture.

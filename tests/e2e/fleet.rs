@@ -62,7 +62,7 @@ fn a_removed_agent_is_cut_off_at_once_and_its_build_goes_to_another() {
     site.osimage("a", BOOTABLE, &[]);
     site.cli.ok("build a --detach");
     until_doing(&site, "n1", "packages");
-    site.cli.run("agents rm n1").succeeded().says("queued again");
+    site.cli.run("agents rm n1").succeeded().says("1.1 a, queued now");
     // Long before its lease would have run out.
     eventually("the build to be queued again", Duration::from_secs(5), || {
         (build(&site, 1)["state"]["name"] == "queued").then_some(())

@@ -137,5 +137,6 @@ fn queued(config: &Config, number: u64, plan: &str) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        cancel_by: None,
     }
 }

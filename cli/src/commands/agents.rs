@@ -132,12 +132,13 @@ async fn remove(names: Vec<AgentName>, context: &Context) -> Result<Exit, Failur
     for name in names {
         let answer = context.client.agents().remove(v1::RemoveAgentRequest { name: name.to_string() }).await;
         let work = answer.map_err(|status| context.client.failure(&status))?.into_inner().work;
-        let again = match work.len() {
-            0 => "it had nothing in hand".to_owned(),
-            1 => "the build that it had in hand is queued again".to_owned(),
-            more => format!("the {more} builds that it had in hand are queued again"),
+        let work: Vec<AgentWork> = taken_all(&context.client, work)?;
+        let one = |work: &AgentWork| format!("{} {}, {} now", work.attempt, work.osimage, work.doing);
+        let had = match work.is_empty() {
+            true => "nothing".to_owned(),
+            false => work.iter().map(one).collect::<Vec<_>>().join("; "),
         };
-        context.printer.note(&format!("agent {name} is cut off; {again}"));
+        context.printer.note(&format!("agent {name} is cut off; it had in hand: {had}"));
     }
     Ok(Exit::Done)
 }

@@ -67,6 +67,7 @@ pub(crate) fn build(state: BuildState, attempts: Vec<AttemptRecord>) -> BuildVie
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        cancel_by: None,
     };
     BuildView { build, waiting_for: None, activity: None }
 }

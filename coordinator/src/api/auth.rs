@@ -61,7 +61,7 @@ impl Auth {
         Self { store }
     }
 
-    fn admit(&self, path: &str, peer: Option<Peer>) -> Result<Option<Caller>, Status> {
+    fn admit(&self, path: &str, peer: Option<Peer>) -> Result<Option<Peer>, Status> {
         let permission = PERMISSIONS.iter().find(|(rpc, _)| *rpc == path).map(|(_, permission)| *permission);
         let permission = permission.ok_or_else(|| Status::unimplemented(format!("there is no call `{path}`")))?;
         let role = peer.as_ref().map(|peer| peer.caller.role);
@@ -72,7 +72,7 @@ impl Auth {
         if peer.caller.role == Role::Agent {
             self.must_be_known(&peer)?;
         }
-        Ok(Some(peer.caller))
+        Ok(Some(peer))
     }
 
     fn must_be_known(&self, peer: &Peer) -> Result<(), Status> {
@@ -98,6 +98,10 @@ fn refusal(permission: Permission, peer: Option<Peer>) -> Status {
         None => Status::unauthenticated("this call needs a client certificate, and none was shown"),
     }
 }
+
+/// sha256 of the caller's certificate, put there by the layer: a stream outlives the check at its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(pub String);
 
 /// The caller, put there by the layer.
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
@@ -135,9 +139,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match peer_of(&request).and_then(|peer| self.auth.admit(request.uri().path(), peer)) {
-            Ok(caller) => {
-                if let Some(caller) = caller {
+            Ok(peer) => {
+                if let Some(Peer { caller, fingerprint, .. }) = peer {
                     request.extensions_mut().insert(caller);
+                    request.extensions_mut().insert(Fingerprint(fingerprint));
                 }
                 Box::pin(self.inner.call(request))
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::agent::{AgentRecord, Drained};
+use model::agent::AgentRecord;
 use model::name::{AgentName, UserName};
 use model::role::{Caller, Role};
 use proto::tls::peer;
@@ -47,9 +47,7 @@ impl v1::enrolment_server::Enrolment for Enrolment {
             PkiError::Request(_) => Status::invalid_argument(error.to_string()),
             other => internal(&other),
         })?;
-        // Joining again is no way out of being drained.
-        let drained = self.store.agent(&name)?.and_then(|known| known.drained);
-        let agent = admitted(name, &certificate_pem, drained)?;
+        let agent = admitted(name, &certificate_pem)?;
         if let Err(error) = self.store.redeem(&token, &record, &agent).await {
             return Err(match error {
                 // Somebody was faster: with this token, or under this name.
@@ -96,7 +94,7 @@ fn joined_already(name: &AgentName) -> Status {
     ))
 }
 
-fn admitted(name: AgentName, certificate_pem: &str, drained: Option<Drained>) -> Result<AgentRecord, Status> {
+fn admitted(name: AgentName, certificate_pem: &str) -> Result<AgentRecord, Status> {
     let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes());
     let der = der.map_err(|_| Status::internal("the certificate just made can't be read"))?;
     let peer = peer::read(&der).map_err(|error| internal(&error))?;
@@ -107,6 +105,6 @@ fn admitted(name: AgentName, certificate_pem: &str, drained: Option<Drained>) ->
         certificate_expires_ms: peer.expires_ms,
         facts: None,
         last_seen_ms: 0,
-        drained,
+        drained: None,
     })
 }

@@ -87,6 +87,7 @@ impl Services {
             audit: self.audit,
         };
         let sessions = sessions::Sessions {
+            store: self.store.clone(),
             scheduler: self.scheduler,
             logs: self.logs,
             plans: self.plans,

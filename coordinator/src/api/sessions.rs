@@ -15,7 +15,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::auth::caller;
+use super::auth::{Fingerprint, caller};
 use super::status::internal;
 use crate::clock::now_ms;
 use crate::logs::{LogLine, Logs};
@@ -23,10 +23,13 @@ use crate::plans::Plans;
 use crate::scheduler::{Greeting, Lease, Scheduler};
 use crate::session::{Session, hello_of};
 use crate::staging;
+use crate::store::Store;
 use crate::upload;
 
 /// Orders ahead of an agent that is slow to take them; beyond it the session is ended and starts anew.
 const ORDERS: usize = 64;
+/// Attempts that an agent may name in its hello, and slots that it may have.
+const IN_HAND: usize = 1024;
 /// Answers ahead of an agent that pushes logs.
 const ACKS: usize = 16;
 
@@ -35,6 +38,8 @@ const ACKS: usize = 16;
 pub struct Sessions {
     /// Who owns the attempts.
     pub scheduler: Scheduler,
+    /// Which certificate an agent has joined with.
+    pub store: Store,
     /// Where logs go.
     pub logs: Arc<Logs>,
     /// Where plans are kept.
@@ -59,6 +64,7 @@ impl v1::sessions_server::Sessions for Sessions {
             )));
         }
         let facts = AgentFacts::try_from(facts.unwrap_or_default())?;
+        let facts = AgentFacts { slots: facts.slots.min(IN_HAND as u32), ..facts };
         let (outbox, orders) = mpsc::channel(ORDERS);
         let (running, lost) = (attempts(running)?, attempts(lost)?);
         let greeting = Greeting { agent: agent.clone(), facts, running, lost, outbox };
@@ -91,14 +97,15 @@ impl v1::sessions_server::Sessions for Sessions {
         &self,
         request: Request<Streaming<v1::LogPush>>,
     ) -> Result<Response<Self::PushLogStream>, Status> {
-        let agent = agent(&request)?;
+        let (agent, print) = (agent(&request)?, fingerprint(&request)?);
         let mut inbound = request.into_inner();
         let (sender, receiver) = mpsc::channel(ACKS);
         let this = self.clone();
         tokio::spawn(async move {
             while let Some(push) = inbound.next().await {
                 let answer = match push {
-                    Ok(push) => this.write_log(&agent, push).await,
+                    Ok(push) if this.is_joined(&agent, &print) => this.write_log(&agent, push).await,
+                    Ok(_) => Err(Status::permission_denied(format!("agent {agent} was removed, or has joined again"))),
                     Err(_) => return,
                 };
                 let failed = answer.is_err();
@@ -114,12 +121,12 @@ impl v1::sessions_server::Sessions for Sessions {
         &self,
         request: Request<Streaming<v1::UploadMessage>>,
     ) -> Result<Response<v1::UploadResponse>, Status> {
-        let agent = agent(&request)?;
+        let (agent, print) = (agent(&request)?, fingerprint(&request)?);
         let mut inbound = request.into_inner();
         let attempt = upload::header(inbound.message().await?)?;
         let lease = self.leased(&agent, attempt)?;
         let path = staging::archive(&self.install_dir, &lease.staging, attempt);
-        let held = || self.scheduler.lease(&agent, attempt).is_some();
+        let held = || self.scheduler.lease(&agent, attempt).is_some() && self.is_joined(&agent, &print);
         let (bytes, digest) = upload::write(&path, inbound, held).await?;
         Ok(Response::new(v1::UploadResponse { bytes, digest }))
     }
@@ -130,6 +137,12 @@ impl Sessions {
     fn leased(&self, agent: &AgentName, attempt: AttemptId) -> Result<Lease, Status> {
         let refused = || Status::permission_denied(format!("attempt {attempt} is not leased to agent {agent}"));
         self.scheduler.lease(agent, attempt).ok_or_else(refused)
+    }
+
+    /// Whether the certificate that a stream was opened with is still the agent's.
+    fn is_joined(&self, agent: &AgentName, print: &Fingerprint) -> bool {
+        let known = self.store.agent(agent).ok().flatten();
+        known.is_some_and(|known| known.certificate_sha256 == print.0)
     }
 
     async fn write_log(&self, agent: &AgentName, push: v1::LogPush) -> Result<v1::LogAck, Status> {
@@ -162,7 +175,15 @@ fn agent<T>(request: &Request<T>) -> Result<AgentName, Status> {
     Ok(AgentName::try_from(caller(request)?.name.to_string()).of_field("certificate")?)
 }
 
+fn fingerprint<T>(request: &Request<T>) -> Result<Fingerprint, Status> {
+    let print = request.extensions().get::<Fingerprint>().cloned();
+    print.ok_or_else(|| Status::unauthenticated("the caller's certificate is not known"))
+}
+
 fn attempts(wire: Vec<v1::AttemptRef>) -> Result<Vec<AttemptId>, Status> {
+    if wire.len() > IN_HAND {
+        return Err(Status::invalid_argument(format!("an agent has {IN_HAND} attempts in hand at most")));
+    }
     Ok(wire.into_iter().map(AttemptId::try_from).collect::<Result<_, _>>()?)
 }
 

@@ -30,13 +30,24 @@ impl Desk {
         let builds: Vec<Build> = self.active.values().map(|active| active.build.clone()).collect();
         self.sweep(&builds).await;
         for build in builds {
+            if let Some(by) = build.cancel_by.clone() {
+                let _ = self.apply(build.id, BuildEvent::Cancelled { by }, "cancelled").await?;
+                continue;
+            }
             match &build.state {
                 BuildState::Packing { generation } => self.pack(build.id, *generation),
                 BuildState::Received { .. } => self.go_on(build.id).await?,
                 _ => {
                     let published = build.attempts.last().filter(|record| record.published.is_some());
-                    if let (Some(record), Some(_)) = (published, build.state.lease()) {
-                        self.receive(AttemptId { build: build.id, attempt: record.attempt });
+                    let Some((agent, attempt)) = build.state.lease() else { continue };
+                    let id = AttemptId { build: build.id, attempt };
+                    match published {
+                        Some(_) => self.receive(id),
+                        // Killed in the middle of the removal.
+                        None if !self.links.knows(agent) => {
+                            self.lose(id, &format!("agent {agent} was removed")).await?;
+                        }
+                        None => {}
                     }
                 }
             }
@@ -84,7 +95,7 @@ impl Desk {
     /// Work beside the desk failed. If its end was asked for, that was why; if the coordinator is stopping, the next
     /// run begins it again.
     pub(super) async fn ended_badly(&mut self, id: BuildId, failure: Failure) -> Result<(), StoreError> {
-        match self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+        match self.active.get(&id).and_then(|active| active.build.cancel_by.clone()) {
             Some(by) => {
                 let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
                 Ok(())

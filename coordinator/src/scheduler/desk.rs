@@ -47,11 +47,10 @@ pub struct Parts {
 pub(super) struct Active {
     pub(super) build: Build,
     pub(super) waiting_for: String,
-    pub(super) queued_at: Instant,
+    /// Since when there has been no agent that could ever run it.
+    pub(super) hopeless_since: Option<Instant>,
     /// Receive or packing is under way beside the desk; setting it ends that soon.
     pub(super) work: Option<Arc<AtomicBool>>,
-    /// Who asked for its end while that was under way: it ends with it, unless that had succeeded by then.
-    pub(super) cancel_by: Option<UserName>,
     view: watch::Sender<BuildView>,
 }
 
@@ -65,6 +64,8 @@ pub struct Desk {
     pub(super) tasks: TaskTracker,
     pub(super) heavy: Arc<tokio::sync::Semaphore>,
     pub(super) to_self: mpsc::Sender<Command>,
+    /// Why no attempt can be given out at the moment: the install root takes no staging folder.
+    pub(super) no_staging: Option<String>,
     /// Told to stop: nothing new is begun.
     pub(super) stopping: bool,
     leases: watch::Sender<Leases>,
@@ -79,12 +80,13 @@ impl Desk {
         let scheduler = Scheduler { commands: to_self.clone(), leases: leases.subscribe() };
         let now = Instant::now();
         let desk = Self {
-            active: parts.store.active_builds()?.into_iter().map(|build| (build.id, Active::new(build, now))).collect(),
+            active: parts.store.active_builds()?.into_iter().map(|build| (build.id, Active::new(build))).collect(),
             links: Links::known(parts.store.agents()?, now),
             next_id: parts.store.next_build_id()?,
             tasks: TaskTracker::new(),
             heavy: Arc::new(tokio::sync::Semaphore::new(HEAVY)),
             to_self,
+            no_staging: None,
             stopping: false,
             leases,
             commands,
@@ -134,9 +136,11 @@ impl Desk {
     async fn tick(&mut self) -> Result<(), StoreError> {
         let now = Instant::now();
         // What waits in the queue may be the sign of life of whoever seems silent.
-        if self.commands.is_empty() {
-            self.expire_once(now).await?;
+        for _ in 0..self.commands.len() {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.handle(command).await?;
         }
+        self.expire_once(now).await?;
         self.start_once(now).await?;
         self.note_waiting(now).await
     }
@@ -228,24 +232,25 @@ impl Desk {
         }
         self.parts.store.add_builds(&builds, request).await?;
         self.next_id = id;
-        let now = Instant::now();
         for build in &builds {
             tracing::info!(build = %build.id, osimage = %build.osimage, by = %build.submitted_by, "queued");
-            self.active.insert(build.id, Active::new(build.clone(), now));
+            self.active.insert(build.id, Active::new(build.clone()));
         }
         Ok(builds)
     }
 
     async fn cancel(&mut self, id: BuildId, by: UserName) -> Result<Build, Refused> {
-        let Some(active) = self.active.get_mut(&id) else {
+        let Some(active) = self.active.get(&id) else {
             let known = self.parts.store.build(id)?;
             return Err(known.map_or(Refused::NoBuild(id), |_| Refused::Ended(id)));
         };
         if active.work.is_some() {
             // Its rootimgdir is being worked on and stays taken until that has ended.
-            active.cancel_by = Some(by);
-            active.stop_work();
-            return Ok(active.build.clone());
+            let build = Build { cancel_by: Some(by), ..active.build.clone() };
+            self.save(build.clone()).await?;
+            // The wish is on disk: after a kill it is not begun again.
+            self.active.get(&id).into_iter().for_each(Active::stop_work);
+            return Ok(build);
         }
         let lease = active.build.state.lease().map(|(agent, attempt)| (agent.clone(), attempt));
         self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?.map_err(|_| Refused::Ended(id))?;
@@ -344,9 +349,9 @@ fn dated(build: Build) -> Build {
 }
 
 impl Active {
-    fn new(build: Build, now: Instant) -> Self {
+    fn new(build: Build) -> Self {
         let view = watch::Sender::new(BuildView { build: build.clone(), waiting_for: String::new() });
-        Self { build, waiting_for: String::new(), queued_at: now, work: None, cancel_by: None, view }
+        Self { build, waiting_for: String::new(), hopeless_since: None, work: None, view }
     }
 
     pub(super) fn publish(&self) {
@@ -390,6 +395,7 @@ pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: clip::warnings(&warnings),
+        cancel_by: None,
     }
 }
 

@@ -13,6 +13,14 @@ use super::desk::{Active, Desk};
 use crate::queue::{self, Candidate, Kind, Start};
 use crate::store::StoreError;
 
+/// What a build waits for.
+#[derive(Debug, Clone)]
+struct Waiting {
+    reason: String,
+    /// It may come.
+    hope: bool,
+}
+
 impl Desk {
     /// Starts whatever can start now.
     pub(super) async fn start_once(&mut self, now: Instant) -> Result<(), StoreError> {
@@ -42,42 +50,53 @@ impl Desk {
     /// Notes why each build waits, and ends those that have waited too long for an agent that can't come.
     pub(super) async fn note_waiting(&mut self, now: Instant) -> Result<(), StoreError> {
         let limit = Duration::from_secs(self.parts.config.max_wait_seconds.into());
-        let mut hopeless = Vec::new();
-        let mut reasons = Vec::new();
-        {
-            let (candidates, holders) = (self.candidates(now), self.holders());
-            // The answer is the same for every build of a kind, and there are few kinds.
-            let mut kinds: BTreeMap<Kind<'_>, (String, bool)> = BTreeMap::new();
-            for active in self.waiting() {
-                let build = &active.build;
-                if let Some(holder) = holders.get(build.rootimgdir.as_path()) {
-                    reasons.push((build.id, queue::waiting_behind(build, *holder)));
-                    continue;
-                }
-                let (reason, hope) = kinds.entry(Kind::of(build)).or_insert_with(|| {
-                    let hope = candidates.iter().any(|agent| !queue::never_fits(build, agent));
-                    (queue::waiting_for(build, &candidates), hope)
-                });
-                if build.part != Part::Packimage && !*hope && now.duration_since(active.queued_at) > limit {
-                    hopeless.push((build.id, reason.clone()));
-                } else if active.waiting_for != *reason {
-                    reasons.push((build.id, reason.clone()));
-                }
-            }
-        }
-        for (id, reason) in reasons {
-            if let Some(active) = self.active.get_mut(&id).filter(|active| active.waiting_for != reason) {
-                active.waiting_for = reason;
+        let mut given_up = Vec::new();
+        for (id, Waiting { reason, hope }) in self.reasons(now) {
+            let Some(active) = self.active.get_mut(&id) else { continue };
+            let since = (!hope).then(|| *active.hopeless_since.get_or_insert(now));
+            active.hopeless_since = since;
+            if active.waiting_for != reason {
+                active.waiting_for.clone_from(&reason);
                 active.publish();
             }
+            if since.is_some_and(|since| now.duration_since(since) > limit) {
+                given_up.push((id, reason));
+            }
         }
-        for (id, reason) in hopeless {
+        for (id, reason) in given_up {
             let hint = Some("`imgctl agents list` shows what there is; `imgctl explain` what each lacks".to_owned());
-            let cause = format!("no agent can ever run it: it waited for {reason}");
+            let cause = format!("it can't be run: it waited for {reason}");
             let failure = Failure { stage: "dispatch".into(), cause, hint, last_lines: Vec::new() };
             self.fail(id, failure).await?;
         }
         Ok(())
+    }
+
+    /// Of each build whose reason or hope is another than noted, and of those without hope.
+    fn reasons(&self, now: Instant) -> Vec<(BuildId, Waiting)> {
+        let (candidates, holders) = (self.candidates(now), self.holders());
+        // The answer is the same for every build of a kind, and there are few kinds.
+        let mut kinds: BTreeMap<Kind<'_>, Waiting> = BTreeMap::new();
+        let mut reasons = Vec::new();
+        for active in self.waiting() {
+            let build = &active.build;
+            if let Some(holder) = holders.get(build.rootimgdir.as_path()) {
+                reasons.push((build.id, Waiting { reason: queue::waiting_behind(build, *holder), hope: true }));
+                continue;
+            }
+            let waiting = kinds.entry(Kind::of(build)).or_insert_with(|| match &self.no_staging {
+                Some(why) => Waiting { reason: format!("the install root ({why})"), hope: false },
+                None => Waiting {
+                    hope: candidates.iter().any(|agent| !queue::never_fits(build, agent)),
+                    reason: queue::waiting_for(build, &candidates),
+                },
+            });
+            let hope = waiting.hope || build.part == Part::Packimage;
+            if !hope || active.hopeless_since.is_some() || active.waiting_for != waiting.reason {
+                reasons.push((build.id, Waiting { hope, ..waiting.clone() }));
+            }
+        }
+        reasons
     }
 
     /// Agents as places to build.

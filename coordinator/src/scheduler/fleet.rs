@@ -55,24 +55,28 @@ impl Desk {
 
     /// Drains an agent, or gives it work again.
     pub(super) async fn drain(&mut self, agent: &AgentName, drained: Option<Drained>) -> Result<AgentView, Refused> {
-        let record = self.parts.store.agent(agent)?.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
-        let record = AgentRecord { drained, ..record };
-        self.parts.store.save_agent(&record).await?;
+        let drain = |record| AgentRecord { drained: drained.clone(), ..record };
+        let record = self.parts.store.change_agent(agent, drain).await?;
+        let record = record.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
         tracing::info!(%agent, drained = record.drained.is_some(), "drained or not");
         self.links.note_drained(&record, Instant::now());
         let view = self.agent_views().into_iter().find(|view| view.record.name == *agent);
         view.ok_or_else(|| Refused::NoAgent(agent.clone()))
     }
 
-    /// Cuts an agent off and forgets it.
+    /// Cuts an agent off and forgets it. Gives what it had in hand, and how each build stands after it.
     pub(super) async fn remove(&mut self, agent: &AgentName) -> Result<Vec<AgentWork>, Refused> {
         self.parts.store.agent(agent)?.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
-        // From here on no call of it is answered.
+        // From here on no call of it is answered. After a kill in between, the next start does the rest.
         self.parts.store.remove_agent(agent).await?;
-        let work = self.work().remove(agent).unwrap_or_default();
+        let held: Vec<AttemptId> = self.held_by(agent).into_iter().map(|(attempt, _, _)| attempt).collect();
         self.links.remove(agent);
-        for attempt in self.held_by(agent).into_iter().map(|(attempt, _, _)| attempt) {
+        let mut work = Vec::with_capacity(held.len());
+        for attempt in held {
             self.lose(attempt, &format!("agent {agent} was removed")).await?;
+            if let Some(build) = self.parts.store.build(attempt.build)? {
+                work.push(AgentWork { attempt, osimage: build.osimage, doing: build.state.word().to_owned() });
+            }
         }
         tracing::info!(%agent, in_hand = work.len(), "removed");
         Ok(work)

@@ -83,6 +83,10 @@ impl Links {
         Self { by_name: records.into_iter().map(link).collect(), last_session: 0, busy: Duration::ZERO }
     }
 
+    pub(super) fn knows(&self, agent: &AgentName) -> bool {
+        self.by_name.contains_key(agent)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
         self.by_name.values()
     }

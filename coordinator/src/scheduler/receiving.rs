@@ -76,7 +76,7 @@ impl Desk {
     pub(super) async fn go_on(&mut self, id: BuildId) -> Result<(), StoreError> {
         let Some(build) = self.active.get(&id).map(|active| active.build.clone()) else { return Ok(()) };
         let Some(generation) = build.generation else { return Ok(()) };
-        if let Some(by) = self.active.get(&id).and_then(|active| active.cancel_by.clone()) {
+        if let Some(by) = self.active.get(&id).and_then(|active| active.build.cancel_by.clone()) {
             let _ = self.apply(id, BuildEvent::Cancelled { by }, "cancelled").await?;
             return Ok(());
         }

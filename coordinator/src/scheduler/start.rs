@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::agent::AgentRecord;
 use model::build::{AttemptRecord, Build, BuildEvent, Failure};
 use model::id::{Attempt, AttemptId, BuildId};
 use model::name::AgentName;
@@ -22,10 +23,9 @@ impl Desk {
     /// Takes an agent's session on and settles what becomes of each attempt that either side believes it has.
     pub(super) async fn greet(&mut self, greeting: Greeting) -> Result<Welcome, Refused> {
         let Greeting { agent, facts, running, lost, outbox } = greeting;
-        let mut record = self.parts.store.agent(&agent)?.ok_or_else(|| Refused::UnknownAgent(agent.clone()))?;
-        record.facts = Some(facts);
-        record.last_seen_ms = now_ms();
-        self.parts.store.save_agent(&record).await?;
+        let heard = |record| AgentRecord { facts: Some(facts.clone()), last_seen_ms: now_ms(), ..record };
+        let record = self.parts.store.change_agent(&agent, heard).await?;
+        let record = record.ok_or_else(|| Refused::UnknownAgent(agent.clone()))?;
         let held = self.held_by(&agent);
         let goes_on = |attempt: &AttemptId| held.iter().any(|(held, _, _)| held == attempt);
         let dropping = running.iter().copied().filter(|attempt| !goes_on(attempt)).collect();
@@ -58,6 +58,9 @@ impl Desk {
 
     /// Gives builds to agents, a number of them in one write.
     pub(super) async fn lease(&mut self, starts: Vec<(BuildId, AgentName)>) -> Result<(), StoreError> {
+        if !starts.is_empty() {
+            self.no_staging = None;
+        }
         for some in starts.chunks(LEASES) {
             let (install_dir, count) = (self.parts.config.install_dir.clone(), some.len());
             let made = move || (0..count).map(|_| staging::create(&install_dir)).collect::<Vec<_>>();
@@ -67,7 +70,7 @@ impl Desk {
             for ((id, agent), folder) in some.iter().zip(folders) {
                 match folder {
                     Ok(folder) => leased.extend(self.leased(*id, agent, folder)),
-                    Err(error) => self.fail(*id, no_staging(&self.parts.config.install_dir, &error)).await?,
+                    Err(error) => self.no_staging = Some(self.no_staging_folder(&error)),
                 }
             }
             let given: Vec<_> = leased.iter().filter_map(given).collect();
@@ -76,8 +79,16 @@ impl Desk {
                 tracing::info!(%attempt, %agent, "leased");
                 self.assign(&agent, attempt);
             }
+            if self.no_staging.is_some() {
+                // They stay queued, and it is tried again twice a second.
+                break;
+            }
         }
         Ok(())
+    }
+
+    fn no_staging_folder(&self, error: &std::io::Error) -> String {
+        format!("no staging folder can be made below {}: {error}", self.parts.config.install_dir.display())
     }
 
     /// A queued build as it is when `agent` has it.
@@ -148,13 +159,4 @@ impl Desk {
 /// Who has a build, and as which attempt.
 fn given(build: &Build) -> Option<(AgentName, AttemptId)> {
     build.state.lease().map(|(agent, attempt)| (agent.clone(), AttemptId { build: build.id, attempt }))
-}
-
-fn no_staging(install_dir: &std::path::Path, error: &std::io::Error) -> Failure {
-    Failure {
-        stage: "dispatch".into(),
-        cause: format!("cannot make a staging folder below {}: {error}", install_dir.display()),
-        hint: Some("check that the install root is mounted, writable and not full".into()),
-        last_lines: Vec::new(),
-    }
 }

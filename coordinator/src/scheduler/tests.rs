@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::arch::Arch;
-use model::build::{Build, BuildState, Failure, Needs, PackWish, Part};
+use model::build::{Build, BuildEvent, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, AttemptId, Generation};
 use model::name::AgentName;
 use model::stage::Stage;
@@ -30,8 +30,13 @@ struct Site {
 }
 
 fn parts(dir: &std::path::Path) -> Parts {
-    let config =
-        Config { state_dir: dir.to_owned(), install_dir: dir.join("install"), lease_seconds: 2, ..Config::default() };
+    let config = Config {
+        state_dir: dir.to_owned(),
+        install_dir: dir.join("install"),
+        lease_seconds: 2,
+        max_wait_seconds: 1,
+        ..Config::default()
+    };
     let (store, _failed) = Store::open(&config.store_dir()).unwrap();
     let logs = Arc::new(Logs::open(&config.logs_dir()).unwrap());
     let plans = Plans::open(&config.plans_dir()).unwrap();
@@ -154,6 +159,62 @@ async fn a_node_that_loses_an_attempt_does_not_swallow_the_next_ones_at_once() {
     while let Ok(Some(next)) = tokio::time::timeout(Duration::from_millis(900), orders.recv()).await {
         assert_eq!(assigned(&next), None, "it got the next attempt at once");
     }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_removal_that_a_kill_interrupted_is_carried_on_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut build = super::desk::queued(model::id::BuildId::FIRST, wanted(&parts(dir.path())));
+    let gone: AgentName = "gone".parse().unwrap();
+    let leased = BuildEvent::Leased { agent: gone.clone(), attempt: Attempt::FIRST };
+    build.state = build.state.on(leased).unwrap();
+    build.attempts = vec![samples::attempt(gone)];
+    let site = Site::start(&[build]).await;
+    site.until(1, "queued again", |state| *state == BuildState::Queued).await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_cancel_during_packing_is_not_forgotten_by_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut build = super::desk::queued(model::id::BuildId::FIRST, wanted(&parts(dir.path())));
+    build.state = BuildState::Packing { generation: Generation::FIRST };
+    build.cancel_by = Some("root".parse().unwrap());
+    let site = Site::start(&[build]).await;
+    site.until(1, "cancelled", |state| matches!(state, BuildState::Cancelled { .. })).await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_build_that_is_queued_again_has_its_whole_wait_before_it() {
+    let site = Site::start(&[]).await;
+    let (_, mut orders) = site.greet(Vec::new()).await;
+    site.submit().await;
+    order(&mut orders).await;
+    // It runs for longer than it may wait, and then the only agent that could run it is removed.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    site.scheduler.remove(agent()).await.unwrap();
+    assert_eq!(site.state(1), BuildState::Queued);
+    site.until(1, "given up", |state| matches!(state, BuildState::Failed { .. })).await;
+    let build = site.parts.store.build(model::id::BuildId::FIRST).unwrap().unwrap();
+    assert!(build.ended_ms - build.attempts[0].ended_ms >= 3000, "it waited for less than it may");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_broken_install_root_stops_the_queue_and_costs_no_build() {
+    let site = Site::start(&[]).await;
+    let (_, mut orders) = site.greet(Vec::new()).await;
+    let root = site.parts.config.install_dir.clone();
+    std::fs::write(&root, "no folder").unwrap();
+    site.submit().await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(site.state(1), BuildState::Queued);
+    let why = site.scheduler.watch(model::id::BuildId::FIRST).await.unwrap().unwrap().borrow().waiting_for.clone();
+    assert!(why.contains("no staging folder can be made"), "{why}");
+    std::fs::remove_file(&root).unwrap();
+    assert!(assigned(&order(&mut orders).await).is_some());
     site.end().await;
 }
 

@@ -3,22 +3,18 @@
 use model::agent::AgentRecord;
 use model::name::AgentName;
 
-use super::{Guard, Op, Store, StoreError, put};
+use super::{Guard, Op, Store, StoreError, put, record};
 
 pub(super) const PREFIX: &[u8] = b"agent/";
 
-fn key(name: &AgentName) -> Vec<u8> {
+/// Where an agent's record lies.
+pub(super) fn key(name: &AgentName) -> Vec<u8> {
     [PREFIX, name.as_str().as_bytes()].concat()
 }
 
 /// The write of an agent's record, to be joined with others in one commit.
 pub(super) fn put_agent(agent: &AgentRecord) -> Result<Op, StoreError> {
     put(key(&agent.name), agent)
-}
-
-/// That no agent of this name has joined.
-pub(super) fn absent(name: &AgentName) -> Guard {
-    Guard { key: key(name), expected: None }
 }
 
 impl Store {
@@ -30,6 +26,25 @@ impl Store {
     /// All agents, by name.
     pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         self.scan(PREFIX)
+    }
+
+    /// Changes an agent's record as it stands, whoever else changes it at the moment; `None`: there is none.
+    pub async fn change_agent(
+        &self,
+        name: &AgentName,
+        change: impl Fn(AgentRecord) -> AgentRecord,
+    ) -> Result<Option<AgentRecord>, StoreError> {
+        let key = key(name);
+        loop {
+            let Some(read) = self.journal.get(&key)? else { return Ok(None) };
+            let changed = change(record::decode(&key, &read)?);
+            let guard = Guard { key: key.clone(), expected: Some(read) };
+            match self.commit(vec![guard], vec![put_agent(&changed)?]).await {
+                // Somebody was faster, so it has come further.
+                Err(StoreError::Conflict { .. }) => {}
+                done => return done.map(|()| Some(changed)),
+            }
+        }
     }
 
     /// Forgets an agent: its certificate lets nobody in any more.

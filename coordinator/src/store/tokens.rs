@@ -5,7 +5,7 @@ use model::name::{AgentName, UserName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::agents::{absent, put_agent};
+use super::agents::{self, put_agent};
 use super::{Guard, Store, StoreError, put, record};
 
 /// One token.
@@ -42,13 +42,25 @@ impl Store {
     /// Marks the token used and takes the agent in, in one commit: of two that use one token, one gets in. A token
     /// that names no agent lets in new ones alone: who has it must not come in as somebody else.
     pub async fn redeem(&self, secret: &str, token: &TokenRecord, agent: &AgentRecord) -> Result<(), StoreError> {
-        let key = key(secret);
-        let mut guards = vec![Guard { key: key.clone(), expected: Some(record::encode(&key, token)?) }];
-        if token.agent.as_ref() != Some(&agent.name) {
-            guards.push(absent(&agent.name));
+        let (token_key, agent_key) = (key(secret), agents::key(&agent.name));
+        let is_named = token.agent.as_ref() == Some(&agent.name);
+        loop {
+            let known = self.journal.get(&agent_key)?;
+            let before: Option<AgentRecord> =
+                known.as_ref().map(|known| record::decode(&agent_key, known)).transpose()?;
+            let guards = vec![
+                Guard { key: token_key.clone(), expected: Some(record::encode(&token_key, token)?) },
+                Guard { key: agent_key.clone(), expected: known.filter(|_| is_named) },
+            ];
+            // Joining again is no way out of being drained.
+            let agent = AgentRecord { drained: before.and_then(|before| before.drained), ..agent.clone() };
+            let used = TokenRecord { used_by: Some(agent.name.clone()), ..token.clone() };
+            match self.commit(guards, vec![put(token_key.clone(), &used)?, put_agent(&agent)?]).await {
+                // The agent said hello, or was drained, at the same moment.
+                Err(StoreError::Conflict { .. }) if is_named && self.token(secret)?.as_ref() == Some(token) => {}
+                done => return done,
+            }
         }
-        let used = TokenRecord { used_by: Some(agent.name.clone()), ..token.clone() };
-        self.commit(guards, vec![put(key, &used)?, put_agent(agent)?]).await
     }
 }
 

@@ -218,5 +218,6 @@ fn build(id: u64, version: i32) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: vec!["w".repeat(version.unsigned_abs() as usize * 977 % 12_000)],
+        cancel_by: None,
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn build(id: BuildId, version: i32) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: vec![filling(id.get(), version)],
+        cancel_by: None,
     }
 }
 

@@ -120,6 +120,7 @@ fn a_build_in_every_state_is_read_back_as_it_was_written() {
             generation: Some(Generation::FIRST),
             artefacts: Vec::new(),
             warnings: Vec::new(),
+            cancel_by: None,
         };
         let json = serde_json::to_string(&build).unwrap();
         assert_eq!(serde_json::from_str::<Build>(&json).unwrap(), build, "{json}");

@@ -1,6 +1,6 @@
 //! Builds with their state, attempts, artefacts and failure.
 //!
-//! Not on the wire: the staging folder of an attempt, whose name is a secret of the coordinator and one agent, and
+//! Not on the wire: who asked for the end of a build that is being packed, the staging folder of an attempt, whose name is a secret of the coordinator and one agent, and
 //! what was published into it.
 
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ impl From<Build> for v1::Build {
             generation,
             artefacts,
             warnings,
+            cancel_by: _,
         } = build;
         let Needs { package_system, osvers, install, agent } = needs;
         Self {
@@ -110,6 +111,7 @@ impl TryFrom<v1::Build> for Build {
             generation: Generation::new(generation),
             artefacts: each("artefacts", artefacts)?,
             warnings,
+            cancel_by: None,
         })
     }
 }

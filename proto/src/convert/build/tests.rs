@@ -48,6 +48,7 @@ fn build(state: BuildState) -> Build {
             bytes: 9,
             digest: Some("sha256:ab".into()),
         }],
+        cancel_by: None,
         warnings: vec!["two osimages share it".into()],
     }
 }
