@@ -11,7 +11,7 @@ use model::stage::Stage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentEvent, Desk, Greeting, NewBuild, Parts, Scheduler, SessionId, ToAgent, Welcome, What};
+use super::{AgentEvent, Beat, Desk, Greeting, NewBuild, Parts, Scheduler, SessionId, ToAgent, Welcome, What};
 use crate::config::Config;
 use crate::logs::Logs;
 use crate::plans::Plans;
@@ -189,11 +189,15 @@ async fn a_cancel_during_packing_is_not_forgotten_by_a_kill() {
 #[tokio::test]
 async fn a_build_that_is_queued_again_has_its_whole_wait_before_it() {
     let site = Site::start(&[]).await;
-    let (_, mut orders) = site.greet(Vec::new()).await;
+    let (welcome, mut orders) = site.greet(Vec::new()).await;
     site.submit().await;
     order(&mut orders).await;
     // It runs for longer than it may wait, and then the only agent that could run it is removed.
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let beat = Beat { scratch_free_bytes: u64::MAX, load_hundredths: 0 };
+        site.scheduler.heartbeat(agent(), welcome.session, beat).await.unwrap();
+    }
     site.scheduler.remove(agent()).await.unwrap();
     assert_eq!(site.state(1), BuildState::Queued);
     site.until(1, "given up", |state| matches!(state, BuildState::Failed { .. })).await;
