@@ -5,26 +5,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, PipeReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use super::lines::LineSplitter;
+use super::stream::stream;
 
 /// Where programs are looked for; the same in the node and in every image.
 pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How many of its last lines a command keeps, for finding the cause of its failure.
 const KEPT_LINES: usize = 400;
-
-/// How long the rest of its output may take when a command has ended.
-const LEFT_BEHIND: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether a command that says nothing has ended.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -213,45 +204,6 @@ impl Cmd {
     }
 }
 
-/// Every line goes to `each`, and `None` before those of each reading. The end of the output is awaited, but not for
-/// ever once the child has ended: what it left behind may hold the pipe. False: it does.
-fn stream(reader: &mut PipeReader, child: &mut Child, each: &mut dyn FnMut(Option<String>)) -> io::Result<bool> {
-    let mut splitter = LineSplitter::default();
-    let mut buffer = [0; 8192];
-    let mut ended: Option<Instant> = None;
-    let whole = loop {
-        if is_readable(reader)? {
-            match reader.read(&mut buffer) {
-                Ok(0) => break true,
-                Ok(count) => {
-                    each(None);
-                    splitter.push(&buffer[..count], &mut |line| each(Some(line)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if ended.is_none() && child.try_wait()?.is_some() {
-            ended = Some(Instant::now());
-        }
-        if ended.is_some_and(|ended| ended.elapsed() > LEFT_BEHIND) {
-            break false;
-        }
-    };
-    splitter.finish(&mut |line| each(Some(line)));
-    Ok(whole)
-}
-
-/// Waits a moment for something to read, or for the end of it.
-fn is_readable(reader: &PipeReader) -> io::Result<bool> {
-    let mut wanted = [PollFd::new(reader, PollFlags::IN)];
-    match poll(&mut wanted, Some(&LOOK)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -263,6 +215,8 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -311,6 +265,22 @@ mod tests {
         Cmd::new("kill").arg(&pid).run(&mut |_| {}).unwrap();
         assert!(began.elapsed() < Duration::from_secs(30));
         assert!(seen[0] == "started" && seen[2].contains("`sh` left a process behind"), "{seen:?}");
+    }
+
+    #[test]
+    fn what_a_command_wrote_before_its_end_is_read_however_slowly() {
+        let mut readings = 0;
+        let mut seen = Vec::new();
+        let error = Cmd::new("sh").args(["-c", "seq 1 8000; exit 3"]).run(&mut |output| match output {
+            Output::Bytes => {
+                readings += 1;
+                // At the second one the command has ended.
+                std::thread::sleep(Duration::from_millis([0, 1000, 3000].get(readings).copied().unwrap_or(0)));
+            }
+            Output::Line(line) => seen.push(line.to_owned()),
+        });
+        assert_eq!((seen.len(), seen.last().map(String::as_str)), (8000, Some("8000")));
+        assert_eq!(error.unwrap_err().lines().last().map(String::as_str), Some("8000"));
     }
 
     #[test]

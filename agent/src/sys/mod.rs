@@ -5,3 +5,4 @@ pub mod lines;
 pub mod mount;
 pub mod probe;
 pub mod process;
+mod stream;

@@ -148,7 +148,6 @@ fn compare<'a>(plain: &'a Path, compressed: &'a Path) -> Result<Compared, (&'a P
             Ok(0) => return Ok(Compared::Differ),
             Ok(read) => read,
             Err(error) if error.raw_os_error().is_some() => return Err((compressed, error)),
-
             Err(error) => {
                 io::copy(&mut straight, &mut io::sink()).map_err(of_plain)?;
                 return Ok(Compared::Damaged(error));
