@@ -100,7 +100,9 @@ impl Driver {
         let (tell, inbox) = mpsc::channel(INBOX);
         let leftover = |entry: Entry| {
             let log = spool::log(&spool::folder(&config.spool(), entry.attempt));
-            Hand { log_behind: spool::extent_of(&log).lines > 0, ..Hand::at_rest(entry) }
+            // How many lines it has is counted beside everything else.
+            let log_behind = log.metadata().is_ok_and(|log| log.len() > 0);
+            Hand { log_behind, ..Hand::at_rest(entry) }
         };
         let mut hands = Hands::new(config.slots, over.into_iter().map(leftover).collect());
         // The spool of an attempt whose last event is still to be sent stays.

@@ -2,8 +2,8 @@
 //!
 //! Line N of the file is line N of the log, so nothing else has to be kept to send it from any line on.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -89,10 +89,25 @@ impl LogWriter {
     }
 }
 
-/// The extent of a log that an earlier run of the agent wrote; a torn last line doesn't count.
+/// The extent of a log that an earlier run of the agent wrote; a torn last line doesn't count. Reads all of it, so it
+/// belongs on a blocking thread.
 pub fn extent_of(path: &Path) -> Extent {
-    let bytes = fs::read(path).unwrap_or_default();
-    Extent { lines: bytes.iter().filter(|byte| **byte == b'\n').count() as u64, closed: true }
+    // What can't be read can't be sent either.
+    let lines = File::open(path).and_then(line_ends).unwrap_or_default();
+    Extent { lines, closed: true }
+}
+
+fn line_ends(mut log: impl Read) -> io::Result<u64> {
+    let mut buffer = vec![0; BATCH_BYTES];
+    let mut lines = 0;
+    loop {
+        match log.read(&mut buffer) {
+            Ok(0) => return Ok(lines),
+            Ok(count) => lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count() as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The reading end: complete lines from any line on.
@@ -163,7 +178,7 @@ mod tests {
         }
         let lines = extent.borrow().lines;
         assert!((1000..5000).contains(&lines), "{lines}");
-        assert!(fs::metadata(&path).unwrap().len() < 100_200);
+        assert!(std::fs::metadata(&path).unwrap().len() < 100_200);
         let mut reader = LogReader::open(&path).await.unwrap();
         reader.seek(lines - 1).await.unwrap();
         let batch = reader.batch(crate::journal::parse_attempt("1.1").unwrap(), lines).await.unwrap();

@@ -71,12 +71,16 @@ impl Driver {
         for hand in self.hands.iter().filter(|hand| hand.log_behind) {
             let attempt = hand.entry.attempt;
             let path = spool::log(&spool::folder(&self.config.spool(), attempt));
-            let (extent_sender, extent) = watch::channel(spool::extent_of(&path));
-            let push = LogPush { attempt, path, extent, link: self.link.clone() };
-            let (forget, tell) = (hand.forget.clone(), self.tell.clone());
+            let (link, forget, tell) = (self.link.clone(), hand.forget.clone(), self.tell.clone());
             self.tasks.spawn(async move {
-                let _open = extent_sender;
-                push.start(forget).arrived().await;
+                let counted = path.clone();
+                let counted = tokio::task::spawn_blocking(move || spool::extent_of(&counted)).await;
+                // A panic there: as if nothing could be read.
+                let extent = counted.unwrap_or_default();
+                if extent.lines > 0 {
+                    let (_open, extent) = watch::channel(extent);
+                    LogPush { attempt, path, extent, link }.start(forget).arrived().await;
+                }
                 // The driver outlives its tasks.
                 let _ = tell.send(Message::LogArrived(attempt)).await;
             });

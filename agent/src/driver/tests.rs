@@ -44,3 +44,34 @@ async fn a_task_that_panics_gives_its_slot_back_and_its_attempt_is_lost() {
     tokio::time::timeout(PATIENCE, started).await.unwrap();
     driver.abort();
 }
+
+/// An earlier run left `log` of an attempt that is over; gives what the coordinator hears of it first.
+async fn first_event_after(log: &str, patience: Duration) -> Option<v1::agent_message::Message> {
+    let state = tempfile::tempdir().unwrap();
+    let config = Arc::new(Config::new("nowhere:1", state.path()));
+    let journal = Journal::open(&config.journal()).unwrap();
+    let over = parse_attempt("7.2").unwrap();
+    let mut entry = Entry::new(over, String::new());
+    entry.record(What::Lost { reason: "the test said so".to_owned() });
+    journal.write(&entry).unwrap();
+    let folder = spool::folder(&config.spool(), over);
+    spool::make(&folder).unwrap();
+    std::fs::write(spool::log(&folder), log).unwrap();
+    let (_sender, link) = Link::new();
+    let facts = Arc::new(Facts::gather());
+    let (driver, tell) = Driver::new(config, facts, journal, link, "test".to_owned()).unwrap();
+    let (out, mut said) = mpsc::channel(100);
+    let resume = vec![v1::EventAck { attempt: Some(reference(over)), number: 0 }];
+    tell.send(Message::Welcome { welcome: v1::Welcome { resume, ..v1::Welcome::default() }, out }).await.unwrap();
+    let driver = tokio::spawn(driver.run(CancellationToken::new()));
+    let heard = tokio::time::timeout(patience, said.recv()).await;
+    driver.abort();
+    heard.ok().flatten().and_then(|message| message.message)
+}
+
+#[tokio::test]
+async fn a_last_event_waits_for_the_lines_of_its_log_and_not_for_a_torn_one() {
+    assert!(first_event_after("{\"t\":1,\"s\":\"packages\",\"x\":\"to", PATIENCE).await.is_some());
+    // There is no coordinator that could take the line.
+    assert!(first_event_after("{\"t\":1,\"s\":\"packages\",\"x\":\"\"}\n", Duration::from_secs(1)).await.is_none());
+}
