@@ -81,6 +81,8 @@ impl Sort {
             (_, Cause::Worker(name)) => name == on,
             (Self::Lost | Self::Room, Cause::Disk(Place::State(name) | Place::Scratch(name))) => name == on,
             (Self::Lost | Self::Room, Cause::Disk(Place::Coordinator | Place::Install)) => true,
+            // Not every program says that there was no room: dracut only says which one of its own failed.
+            (Self::Program, Cause::Disk(Place::Scratch(name))) => name == on,
             (Self::Program, Cause::Disk(_) | Cause::Coordinator | Cause::Agent(_) | Cause::Network(_))
             | (Self::Room, Cause::Coordinator | Cause::Agent(_) | Cause::Network(_)) => false,
         }
