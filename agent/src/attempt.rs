@@ -19,7 +19,8 @@ use crate::config::{Config, Install};
 use crate::driver::Message;
 use crate::event::{Published, What};
 use crate::follow::{End, FollowError, follow};
-use crate::inspect::{Facts, install};
+use crate::inspect::Facts;
+use crate::install_view::{ANSWERS, InstallView};
 use crate::link::Link;
 use crate::log_push::{LogPush, Pushing};
 use crate::silence::Budgets;
@@ -46,6 +47,8 @@ enum AttemptError {
         #[source]
         source: io::Error,
     },
+    #[error("the install root does not answer (`{path}`): is its server there?", path = .0.display())]
+    NoAnswer(PathBuf),
     #[error(transparent)]
     Transfer(#[from] TransferError),
     #[error(transparent)]
@@ -75,6 +78,8 @@ pub struct Attempt {
     pub workers: Workers,
     /// The way to the coordinator.
     pub link: Link,
+    /// What the node sees of the install root.
+    pub install: InstallView,
     /// To the driver.
     pub tell: mpsc::Sender<Message>,
     /// Ends it, whatever it does.
@@ -125,14 +130,14 @@ impl Attempt {
         };
         let push = LogPush { attempt: self.id, path: spool::log(&folder), extent, link: self.link.clone() };
         let pushing = push.start(self.forget.clone());
-        let mut worker = Running(None);
-        let outcome = self.cancel.run_until_cancelled(self.build(&mut log, &mut worker)).await;
+        let mut running = Running::default();
+        let outcome = self.cancel.run_until_cancelled(self.build(&mut log, &mut running)).await;
         // Nothing of it may be left when its folder is cleared.
-        if let Err(error) = worker.end().await {
+        if let Err(error) = running.end().await {
             tracing::warn!(attempt = %self.id, "{}", chain(&error));
         }
-        if !matches!(outcome, Some(Ok(What::Published(_)))) {
-            self.take_back().await;
+        if let Some(archive) = running.archive.filter(|_| !matches!(outcome, Some(Ok(What::Published(_))))) {
+            self.take_back(&archive).await;
         }
         let lines = log.close();
         self.log_arrives(pushing).await;
@@ -145,9 +150,8 @@ impl Attempt {
 
     /// Half an archive in the staging folder is of no use to anybody. The coordinator removes the folder in the end, and a
     /// server that is gone may be why there is only half of one: so this is not waited for.
-    async fn take_back(&self) {
-        let (_, archive) = self.destination();
-        let removed = tokio::time::timeout(TAKE_BACK, tokio::fs::remove_file(&archive)).await;
+    async fn take_back(&self, archive: &Path) {
+        let removed = tokio::time::timeout(TAKE_BACK, tokio::fs::remove_file(archive)).await;
         match removed {
             Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(attempt = %self.id, "cannot remove `{}`: {error}", archive.display());
@@ -173,18 +177,20 @@ impl Attempt {
         }
     }
 
-    async fn build(&self, log: &mut LogWriter, worker: &mut Running) -> Result<What, AttemptError> {
+    async fn build(&self, log: &mut LogWriter, running: &mut Running) -> Result<What, AttemptError> {
         let order = self.order().await?;
+        running.archive = Some(order.archive.clone());
         let path = self.spool().join("order.json");
         order.write(&path)?;
         let program = self.config.worker_program.clone();
         let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
-        let last = match follow(self, worker.0.insert(self.workers.start(&program, &path)?), log).await? {
+        let worker = running.worker.insert(self.workers.start(&program, &path)?);
+        let last = match follow(self, worker, log).await? {
             End::Said(last) => last,
             // What it may leave behind by not dying is told where it is ended, in `carry_out`.
             End::Silent(failure) => return Ok(What::Failed(failure)),
         };
-        let words = worker.end().await?;
+        let words = running.end().await?;
         match last {
             Some(Report::Finished(product)) => self.publish(&order, product, log).await,
             Some(Report::Failed(failure)) if failure.blame == Blame::Node => {
@@ -209,25 +215,26 @@ impl Attempt {
         let scratch = self.scratch();
         DirBuilder::new().recursive(true).mode(0o711).create(&scratch).map_err(error("make", &scratch))?;
         std::fs::set_permissions(&scratch, Permissions::from_mode(0o711)).map_err(error("make", &scratch))?;
-        let (install, archive) = self.destination();
+        let (install, archive) = self.destination().await?;
         let (attempt, facts) = (self.id, self.facts.as_ref().clone());
         Ok(Order { attempt, plan, scratch, archive, install, min_scratch_free: self.config.min_scratch_free, facts })
     }
 
-    /// The staging folder where this node sees it; else the spool, to be uploaded from.
-    fn destination(&self) -> (Option<PathBuf>, PathBuf) {
-        let name = self.id.archive_name();
+    /// The staging folder where this node sees it; else the spool, to be uploaded from. Chosen once: later the root may
+    /// not answer, and an attempt must come to its end all the same.
+    async fn destination(&self) -> Result<(Option<PathBuf>, PathBuf), AttemptError> {
+        let in_spool = self.spool().join(self.id.archive_name());
+        match self.install.now() {
+            Install::Local | Install::Nfs => {}
+            Install::Auto | Install::None => return Ok((None, in_spool)),
+        }
         let root = self.config.install_dir.clone();
         let staging = root.join(self.staging.trim_start_matches('/'));
-        match install(&self.config) {
-            Install::Local | Install::Nfs if !self.staging.is_empty() && staging.is_dir() => {
-                (Some(root), staging.join(name))
-            }
-            Install::Local | Install::Nfs if self.config.install != Install::Auto => {
-                (Some(root), self.spool().join(name))
-            }
-            Install::Local | Install::Nfs | Install::Auto | Install::None => (None, self.spool().join(name)),
+        if !self.staging.is_empty() && answered(&staging, Path::is_dir).await? {
+            return Ok((Some(root), staging.join(self.id.archive_name())));
         }
+        // What was only found, and doesn't have the folder, is another one's root.
+        Ok(((self.config.install != Install::Auto).then_some(root), in_spool))
     }
 
     async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
@@ -251,16 +258,30 @@ impl Attempt {
     }
 }
 
-/// The worker, kept outside of what a cancellation drops, so that its end can be awaited.
-#[derive(Debug)]
-struct Running(Option<Worker>);
+/// What is left to be ended, kept outside of what a cancellation drops.
+#[derive(Debug, Default)]
+struct Running {
+    worker: Option<Worker>,
+    /// Where its archive goes.
+    archive: Option<PathBuf>,
+}
 
 impl Running {
     async fn end(&mut self) -> Result<String, HandleError> {
-        match self.0.take() {
+        match self.worker.take() {
             Some(worker) => worker.end().await,
             None => Ok(String::new()),
         }
+    }
+}
+
+/// Asks something of a path below the install root, which may never answer.
+async fn answered(path: &Path, ask: fn(&Path) -> bool) -> Result<bool, AttemptError> {
+    let asked = path.to_owned();
+    let answer = tokio::task::spawn_blocking(move || ask(&asked));
+    match tokio::time::timeout(ANSWERS, answer).await {
+        Ok(answer) => Ok(answer.unwrap_or(false)),
+        Err(_) => Err(AttemptError::NoAnswer(path.to_owned())),
     }
 }
 

@@ -25,7 +25,8 @@ use crate::build::failure::chain;
 use crate::config::Config;
 use crate::event::{self, Event, What, reference};
 use crate::hands::{Admission, Hand, Hands, Leaving};
-use crate::inspect::Facts;
+use crate::inspect::{self, Facts};
+use crate::install_view::{InstallView, Looker};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
 use crate::silence::Budgets;
@@ -85,6 +86,8 @@ pub struct Driver {
     carried: HashMap<Id, AttemptId>,
     /// Folders that an earlier run left, until they are being cleared.
     leftovers: Vec<PathBuf>,
+    /// What this node sees of the install root.
+    install: InstallView,
 }
 
 impl Driver {
@@ -124,6 +127,7 @@ impl Driver {
             tasks: JoinSet::new(),
             carried: HashMap::new(),
             leftovers,
+            install: InstallView::unseen(),
         };
         Ok((driver, tell))
     }
@@ -137,6 +141,9 @@ impl Driver {
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.push_leftover_logs();
         self.clear_leftovers();
+        self.look_at_install();
+        // The first thing that is said to the coordinator tells what was found.
+        shutdown.run_until_cancelled(self.install.first()).await;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return self.stop().await,
@@ -191,10 +198,18 @@ impl Driver {
         });
     }
 
+    fn look_at_install(&mut self) {
+        let config = self.config.clone();
+        let (looker, view) = Looker::new(move || inspect::install(&config));
+        self.install = view;
+        self.tasks.spawn(looker.run());
+    }
+
     fn hello(&self) -> v1::Hello {
+        let install = self.install.now().as_str().to_owned();
         v1::Hello {
             protocol: proto::SESSION_PROTOCOL,
-            facts: Some(self.facts.to_wire(&self.config)),
+            facts: Some(v1::AgentFacts { install, ..self.facts.to_wire(&self.config) }),
             instance: self.instance.clone(),
             running: self.hands.named().into_iter().map(reference).collect(),
             lost: self.lost.iter().copied().map(reference).collect(),
@@ -268,6 +283,7 @@ impl Driver {
             facts: self.facts.clone(),
             workers: self.workers.clone(),
             link: self.link.clone(),
+            install: self.install.clone(),
             tell: self.tell.clone(),
             cancel: hand.cancel.clone(),
             forget: hand.forget.clone(),

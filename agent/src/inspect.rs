@@ -69,7 +69,8 @@ impl Facts {
         has(&self.tools, tool)
     }
 
-    /// As the coordinator hears it, with what changes from time to time.
+    /// As the coordinator hears it, with what changes from time to time. Not with what the node sees of the install
+    /// root, which may not answer: [`crate::install_view`] knows that.
     pub fn to_wire(&self, config: &Config) -> v1::AgentFacts {
         let (free, total) = probe::space(&config.scratch()).unwrap_or_default();
         v1::AgentFacts {
@@ -82,7 +83,7 @@ impl Facts {
             scratch_total_bytes: total,
             memory_bytes: self.memory_bytes,
             cpus: self.cpus,
-            install: install(config).as_str().to_owned(),
+            install: Install::None.as_str().to_owned(),
             slots: config.slots.into(),
             version: self.version.clone(),
         }
@@ -115,14 +116,14 @@ fn os(release: &str) -> String {
     value("ID") + &value("VERSION_ID")
 }
 
-/// How the MN's install root is seen; what the configuration says wins over what the mount table shows.
+/// How the MN's install root is seen; what the configuration says wins over what the mount table shows. Blocks for as
+/// long as the root doesn't answer, whatever the configuration says.
 pub fn install(config: &Config) -> Install {
+    let there = config.install != Install::None && config.install_dir.is_dir();
     match config.install {
-        Install::Auto => {}
+        Install::Auto if there => {}
+        Install::Auto => return Install::None,
         said => return said,
-    }
-    if !config.install_dir.is_dir() {
-        return Install::None;
     }
     let table = mount::table().unwrap_or_default();
     seen(mount::holding(&table, &config.install_dir).map(|mount| mount.kind.as_str()), &config.install_dir)

@@ -14,6 +14,7 @@ pub mod event;
 pub mod follow;
 pub mod hands;
 pub mod inspect;
+pub mod install_view;
 pub mod join;
 pub mod journal;
 pub mod link;
