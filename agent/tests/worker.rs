@@ -7,10 +7,15 @@
     reason = "a test fails by panicking, and tells whoever runs it by hand"
 )]
 
+#[path = "site/mirror.rs"]
+mod mirror;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use mirror::mirror;
 
 use agent::inspect::Facts;
 use agent::worker::handle::Worker;
@@ -62,17 +67,6 @@ const PACKAGES: [&str; 13] = [
 struct Run {
     scratch: tempfile::TempDir,
     reports: Vec<Report>,
-}
-
-/// The machine's own mirror: apt knows it.
-fn mirror() -> String {
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.ends_with(" bookworm main")).expect("the machine's apt has bookworm");
-    line.split(' ').next().unwrap().trim_end_matches('/').to_owned()
 }
 
 fn items(names: &[&str]) -> serde_json::Value {

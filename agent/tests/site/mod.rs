@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "a test fails by panicking, and no test needs all of it")]
 
+mod mirror;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mirror::mirror;
 use serde_json::json;
 
 /// Where the tests' coordinator says that archives are to be published.
@@ -117,17 +120,6 @@ fn write(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// The machine's own mirror: apt knows it.
-pub(crate) fn mirror() -> String {
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.ends_with(" bookworm main")).expect("the machine's apt has bookworm");
-    line.split(' ').next().unwrap().trim_end_matches('/').to_owned()
 }
 
 /// An archive that passes for an initrd: an `/init`, a module, no content.
