@@ -7,6 +7,8 @@
 
 mod disk;
 mod logs;
+#[path = "../sample/mod.rs"]
+mod sample;
 mod store;
 
 use std::path::Path;

@@ -7,8 +7,7 @@ use coordinator::store::osimages::OsimageWrite;
 use coordinator::store::tokens::TokenRecord;
 use coordinator::store::{Store, StoreError};
 use model::agent::AgentRecord;
-use model::arch::Arch;
-use model::build::{Build, BuildState, Needs, PackWish, Part};
+use model::build::Build;
 use model::id::BuildId;
 use model::osimage::Osimage;
 
@@ -199,25 +198,6 @@ fn token() -> TokenRecord {
 }
 
 fn build(id: u64, version: i32) -> Build {
-    Build {
-        id: BuildId::new(id).unwrap(),
-        osimage: "compute".parse().unwrap(),
-        revision: 1,
-        arch: Arch::X86_64,
-        needs: Needs::default(),
-        rootimgdir: "/install/r".into(),
-        part: Part::Both,
-        pack: PackWish::default(),
-        submitted_by: "root".parse().unwrap(),
-        submitted_ms: 0,
-        ended_ms: 0,
-        priority: version,
-        plan: None,
-        state: BuildState::Queued,
-        attempts: Vec::new(),
-        generation: None,
-        artefacts: Vec::new(),
-        warnings: vec!["w".repeat(version.unsigned_abs() as usize * 977 % 12_000)],
-        cancel_by: None,
-    }
+    let warnings = vec!["w".repeat(version.unsigned_abs() as usize * 977 % 12_000)];
+    Build { priority: version, warnings, ..crate::sample::build(BuildId::new(id).unwrap()) }
 }

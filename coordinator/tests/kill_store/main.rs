@@ -7,6 +7,8 @@
 
 mod dice;
 mod records;
+#[path = "../sample/mod.rs"]
+mod sample;
 mod verifier;
 mod writer;
 

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use coordinator::store::tokens::TokenRecord;
 use model::agent::AgentRecord;
-use model::arch::Arch;
-use model::build::{Build, BuildState, Needs, PackWish, Part};
+use model::build::{Build, BuildState};
 use model::generation::{GenerationRecord, GenerationState};
 use model::id::{Attempt, BuildId, Generation};
 use model::name::AgentName;
@@ -64,25 +63,11 @@ pub(crate) fn store(folder: &Path) -> PathBuf {
 pub(crate) fn build(id: BuildId, version: i32) -> Build {
     let leased = BuildState::Leased { agent: agent_name(id.get()), attempt: Attempt::FIRST };
     Build {
-        id,
-        osimage: "compute".parse().unwrap(),
-        revision: 1,
-        arch: Arch::X86_64,
-        needs: Needs { package_system: "apt".into(), osvers: "debian12".into(), ..Needs::default() },
         rootimgdir: ROOTIMGDIR.into(),
-        part: Part::Both,
-        pack: PackWish::default(),
-        submitted_by: "root".parse().unwrap(),
-        submitted_ms: 0,
-        ended_ms: 0,
         priority: version,
-        plan: None,
         state: if version % 2 == 0 { BuildState::Queued } else { leased },
-        attempts: Vec::new(),
-        generation: None,
-        artefacts: Vec::new(),
         warnings: vec![filling(id.get(), version)],
-        cancel_by: None,
+        ..crate::sample::build(id)
     }
 }
 
