@@ -70,21 +70,19 @@ impl Auth {
         }
         let Some(peer) = peer else { return Ok(None) };
         if peer.caller.role == Role::Agent {
-            self.must_be_known(&peer)?;
+            must_be_joined(&self.store, peer.caller.name.as_str(), &peer.fingerprint)?;
         }
         Ok(Some(peer))
     }
+}
 
-    fn must_be_known(&self, peer: &Peer) -> Result<(), Status> {
-        let name = peer.caller.name.as_str();
-        let record = name.parse().ok().and_then(|name| self.store.agent(&name).ok().flatten());
-        match record {
-            Some(record) if record.certificate_sha256 == peer.fingerprint => Ok(()),
-            Some(_) => {
-                Err(Status::permission_denied(format!("agent {name} has joined again with another certificate")))
-            }
-            None => Err(Status::permission_denied(format!("agent {name} has not joined, or was removed"))),
-        }
+/// Refuses an agent whose certificate is not, or not any more, the one that it has joined with.
+pub fn must_be_joined(store: &Store, agent: &str, fingerprint: &str) -> Result<(), Status> {
+    let record = agent.parse().ok().and_then(|name| store.agent(&name).ok().flatten());
+    match record {
+        Some(record) if record.certificate_sha256 == fingerprint => Ok(()),
+        Some(_) => Err(Status::permission_denied(format!("agent {agent} has joined again with another certificate"))),
+        None => Err(Status::permission_denied(format!("agent {agent} has not joined, or was removed"))),
     }
 }
 

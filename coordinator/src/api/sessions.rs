@@ -15,7 +15,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::auth::{Fingerprint, caller};
+use super::auth::{Fingerprint, caller, must_be_joined};
 use super::status::internal;
 use crate::clock::now_ms;
 use crate::logs::{LogLine, Logs};
@@ -104,8 +104,10 @@ impl v1::sessions_server::Sessions for Sessions {
         tokio::spawn(async move {
             while let Some(push) = inbound.next().await {
                 let answer = match push {
-                    Ok(push) if this.is_joined(&agent, &print) => this.write_log(&agent, push).await,
-                    Ok(_) => Err(Status::permission_denied(format!("agent {agent} was removed, or has joined again"))),
+                    Ok(push) => match this.still_joined(&agent, &print) {
+                        Ok(()) => this.write_log(&agent, push).await,
+                        Err(refusal) => Err(refusal),
+                    },
                     Err(_) => return,
                 };
                 let failed = answer.is_err();
@@ -126,7 +128,7 @@ impl v1::sessions_server::Sessions for Sessions {
         let attempt = upload::header(inbound.message().await?)?;
         let lease = self.leased(&agent, attempt)?;
         let path = staging::archive(&self.install_dir, &lease.staging, attempt);
-        let held = || self.scheduler.lease(&agent, attempt).is_some() && self.is_joined(&agent, &print);
+        let held = || self.scheduler.lease(&agent, attempt).is_some() && self.still_joined(&agent, &print).is_ok();
         let (bytes, digest) = upload::write(&path, inbound, held).await?;
         Ok(Response::new(v1::UploadResponse { bytes, digest }))
     }
@@ -140,9 +142,8 @@ impl Sessions {
     }
 
     /// Whether the certificate that a stream was opened with is still the agent's.
-    fn is_joined(&self, agent: &AgentName, print: &Fingerprint) -> bool {
-        let known = self.store.agent(agent).ok().flatten();
-        known.is_some_and(|known| known.certificate_sha256 == print.0)
+    fn still_joined(&self, agent: &AgentName, print: &Fingerprint) -> Result<(), Status> {
+        must_be_joined(&self.store, agent.as_str(), &print.0)
     }
 
     async fn write_log(&self, agent: &AgentName, push: v1::LogPush) -> Result<v1::LogAck, Status> {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use model::build::{Build, BuildEvent, BuildState, Failure};
 use model::id::{Attempt, AttemptId, BuildId};
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Command;

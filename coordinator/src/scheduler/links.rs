@@ -12,6 +12,11 @@ use tokio::time::{Duration, Instant};
 use super::Beat;
 use crate::clock::now_ms;
 
+/// How long an agent gets nothing after it has lost an attempt; twice as long after each further one.
+const REST: Duration = Duration::from_secs(5);
+/// The longest that becomes.
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
 /// Tells sessions of one agent apart: what an older one still says is not taken for the newer one's.
 pub type SessionId = u64;
 
@@ -61,11 +66,6 @@ pub(super) struct Link {
     /// Until when it gets nothing for that.
     rests_until: Option<Instant>,
 }
-
-/// How long an agent gets nothing after it has lost an attempt; twice as long after each further one.
-const REST: Duration = Duration::from_secs(5);
-/// The longest that becomes.
-const LONGEST_REST: Duration = Duration::from_secs(300);
 
 /// All agents.
 #[derive(Debug, Default)]
