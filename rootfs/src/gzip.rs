@@ -202,7 +202,6 @@ impl Drop for Crew {
 }
 
 fn work(level: GzipLevel, blocks: &Mutex<Receiver<Block>>) {
-    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level.0)), false);
     loop {
         let next = match blocks.lock() {
             Ok(blocks) => blocks.recv(),
@@ -211,12 +210,14 @@ fn work(level: GzipLevel, blocks: &Mutex<Receiver<Block>>) {
         let Ok(block) = next else { return };
         let answer = block.answer.clone();
         // Nobody waits for the answer once the writer is gone.
-        let _ = answer.send(deflate_block(&mut deflate, block));
+        let _ = answer.send(deflate_block(level, block));
     }
 }
 
-fn deflate_block(deflate: &mut Compress, block: Block) -> io::Result<Deflated> {
-    deflate.reset();
+fn deflate_block(level: GzipLevel, block: Block) -> io::Result<Deflated> {
+    // A fresh state for each: after a reset, what zlib-rs 0.6 writes can depend on the block before, and with that on
+    // which thread had which block.
+    let mut deflate = Compress::new(flate2::Compression::new(u32::from(level.0)), false);
     if !block.dictionary.is_empty() {
         deflate.set_dictionary(&block.dictionary).map_err(io::Error::other)?;
     }
