@@ -195,17 +195,16 @@ impl Cluster {
 
     /// Notices who has ended and starts whose time has come.
     pub(crate) fn tick(&mut self) {
-        let full = |place: Place| Cause::Disk(place);
-        let (life, started) =
-            next(self.coordinator, self.site.coordinator(), "the coordinator", full(Place::Coordinator), &self.story);
+        let (life, started) = next(self.coordinator, self.site.coordinator(), "the coordinator", None, &self.story);
         self.coordinator = life;
         if started {
             self.site.launch_coordinator();
             self.story.ends(&Cause::Coordinator);
         }
         for node in &mut self.nodes {
-            let disk = full(Place::State(node.name.clone()));
-            let (life, started) = next(node.life, self.site.agent_daemon(&node.name), &node.name, disk, &self.story);
+            let disk = Cause::Disk(Place::State(node.name.clone()));
+            let (life, started) =
+                next(node.life, self.site.agent_daemon(&node.name), &node.name, Some(disk), &self.story);
             node.life = life;
             if started {
                 self.site.launch_agent(&node.name);
@@ -248,16 +247,18 @@ fn ended(daemon: &mut Daemon, end: End, down: Duration) -> Life {
     }
 }
 
-/// What becomes of a daemon, and whether it is to be started now.
-fn next(life: Life, daemon: &mut Daemon, name: &str, disk: Cause, story: &Story) -> (Life, bool) {
+/// What becomes of a daemon, and whether it is to be started now. It may end by itself while `excuse` goes on, if at all.
+fn next(life: Life, daemon: &mut Daemon, name: &str, excuse: Option<Cause>, story: &Story) -> (Life, bool) {
     match life {
         Life::Up => match daemon.ended() {
             None => (Life::Up, false),
             Some(status) => {
                 let last = daemon.log().lines().last().unwrap_or_default().to_owned();
                 let what = format!("{name} ended by itself with {status}: {last}");
-                // Who can't keep its state may end, and is started again.
-                let may = story.spells().iter().any(|spell| spell.cause == disk && spell.is_about_now());
+                // An agent that can't keep its state may end, and is started again; the coordinator may not.
+                let is_excused =
+                    |cause| story.spells().iter().any(|spell| spell.cause == cause && spell.is_about_now());
+                let may = excuse.is_some_and(is_excused);
                 if may {
                     story.tell(what)
                 } else {
