@@ -61,8 +61,8 @@ fn every_build_ends_once_whatever_happens() {
 }
 
 fn run(settings: Settings, folder: &Path) -> Vec<String> {
-    let story = Story::begin();
     Disk::mount(folder, 1024);
+    let story = Story::begin(folder, settings.is_shown);
     let repository = packages::repository(&debian().0);
     let mut cluster = Cluster::start(folder, &story);
     let images = define(&cluster, &packages::serve(&repository));

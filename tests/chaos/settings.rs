@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     /// How long faults are thrown.
     pub(crate) length: Duration,
+    /// Whether somebody watches: `make chaos` sets both, if only to nothing, `make test` neither.
+    pub(crate) is_shown: bool,
 }
 
 impl Settings {
@@ -25,8 +27,9 @@ impl Settings {
         let given = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let seed = given(SEED).map_or_else(by_the_clock, |text| text.parse().expect("the seed is a number"));
         let minutes = |text: String| text.parse::<f64>().expect("the length is a number of minutes");
+        let is_shown = std::env::var_os(SEED).is_some() || std::env::var_os(MINUTES).is_some();
         let length = given(MINUTES).map_or(USUAL, |text| Duration::from_secs_f64(minutes(text) * 60.0));
-        Self { seed, length }
+        Self { seed, length, is_shown }
     }
 }
 

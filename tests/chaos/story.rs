@@ -1,5 +1,8 @@
 //! What happened, as it happens: one line each with its time, and the faults kept for the judgement at the end.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +12,9 @@ use crate::fault::Cause;
 #[derive(Debug, Clone)]
 pub(crate) struct Story {
     start: Instant,
+    /// Whether each line is shown at once; otherwise only what went wrong is.
+    is_shown: bool,
+    file: Arc<File>,
     told: Arc<Mutex<Told>>,
 }
 
@@ -28,19 +34,29 @@ pub(crate) struct Spell {
 }
 
 impl Story {
-    pub(crate) fn begin() -> Self {
-        Self { start: Instant::now(), told: Arc::default() }
+    /// The whole of it goes into the run's folder.
+    pub(crate) fn begin(folder: &Path, is_shown: bool) -> Self {
+        let file = Arc::new(File::create(folder.join("story.log")).expect("the folder is ours"));
+        Self { start: Instant::now(), is_shown, file, told: Arc::default() }
     }
 
     /// A line for the reader.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
-        println!("{:7.1}s  {}", self.start.elapsed().as_secs_f64(), line.as_ref());
+        self.write(line.as_ref(), self.is_shown);
+    }
+
+    fn write(&self, line: &str, is_shown: bool) {
+        let line = format!("{:7.1}s  {line}", self.start.elapsed().as_secs_f64());
+        writeln!(&*self.file, "{line}").expect("the run's folder has room");
+        if is_shown {
+            println!("{line}");
+        }
     }
 
     /// Something that must not be. The run goes on, to see what else there is, and fails at its end.
     pub(crate) fn wrong(&self, what: impl Into<String>) {
         let what = what.into();
-        self.tell(format!("WRONG: {what}"));
+        self.write(&format!("WRONG: {what}"), true);
         self.told().wrongs.push(what);
     }
 
