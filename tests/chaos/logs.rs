@@ -49,7 +49,9 @@ fn one(cli: &Cli, build: &Value, attempt: &Value, counts: &mut Counts, story: &S
     if firsts != lines.len().min(1) || lines.first().is_some_and(|line| !line.starts_with("attempt ")) {
         story.wrong(format!("{what} begins {firsts} times; first {:?}", lines.first()));
     }
-    let is_done = stage_is_done(attempt, "postinstall");
+    // What an agent had not sent when it was killed or cut off is lost with the attempt.
+    let is_lost = attempt["outcome"].as_str().is_some_and(|outcome| outcome.starts_with("lost: "));
+    let is_done = stage_is_done(attempt, "postinstall") && !is_lost;
     match read(&lines, is_done) {
         Err(why) => story.wrong(format!("{what}: {why}")),
         Ok(None) if is_done => story.wrong(format!("{what} has no numbered line, and postinstall is done")),
