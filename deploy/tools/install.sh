@@ -8,11 +8,13 @@ build=(gcc libc6-dev ca-certificates)
 agent=(mmdebstrap debian-archive-keyring util-linux cpio)
 # What the tests prove things with: other implementations of the formats, and a machine to boot.
 proof=(gzip pigz tar zstd acl attr libcap2-bin openssl qemu-system-x86)
+# What the tests make their RPM distribution with (tests/el9), and install it.
+rpm=(dnf rpm createrepo-c gnupg)
 
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${agent[@]}") ;;
-    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" debootstrap) ;;
+    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" debootstrap) ;;
     *) echo "usage: $0 build|demo|test" >&2; exit 2 ;;
 esac
 

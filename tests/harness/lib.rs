@@ -4,6 +4,8 @@
 //! nothing else uses. What went wrong is shown: each program's log is printed when a test fails.
 
 mod cli;
+#[path = "../el9/mod.rs"]
+pub mod el9;
 mod fixture;
 mod process;
 mod site;
