@@ -217,7 +217,8 @@ impl Attempt {
         std::fs::set_permissions(&scratch, Permissions::from_mode(0o711)).map_err(error("make", &scratch))?;
         let (install, archive) = self.destination().await?;
         let (attempt, facts) = (self.id, self.facts.as_ref().clone());
-        Ok(Order { attempt, plan, scratch, archive, install, min_scratch_free: self.config.min_scratch_free, facts })
+        let (min_scratch_free, proxies) = (self.config.min_scratch_free, self.config.proxies.clone());
+        Ok(Order { attempt, plan, scratch, archive, install, min_scratch_free, proxies, facts })
     }
 
     /// The staging folder where this node sees it; else the spool, to be uploaded from. Chosen once: later the root may

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Join;
 use crate::build::failure::chain;
-use crate::config::Config;
+use crate::config::{Config, proxies};
 use crate::{join as joining, worker};
 
 /// How long what can't be interrupted may hold up the end of the process.
@@ -26,10 +26,11 @@ pub fn run(config: &Path) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         return fail("imgctl-agent must run as root: it mounts, makes device nodes and changes owners", 2);
     }
-    let config = match Config::load(config) {
+    let mut config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => return fail(&chain(&error), 2),
     };
+    config.proxies = proxies(std::env::vars_os());
     let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(until_stopped(config));
         // A tree that is still being deleted is found at the next start.

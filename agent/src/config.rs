@@ -1,5 +1,7 @@
 //! The agent's configuration: one TOML file, every folder settable, unknown keys refused.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +110,9 @@ pub struct Config {
     /// The executable to run workers with; the agent's own unless it is part of another program (tests).
     #[serde(default)]
     pub worker_program: Option<PathBuf>,
+    /// `http_proxy` and its like of the agent's own environment, for package managers.
+    #[serde(skip)]
+    pub proxies: BTreeMap<String, String>,
 }
 
 fn state_dir() -> PathBuf {
@@ -124,6 +129,13 @@ fn one() -> u16 {
 
 fn min_scratch_free() -> u64 {
     MIN_SCRATCH_FREE
+}
+
+/// The variables of an environment that name proxies; programs look for either spelling.
+pub fn proxies(environment: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+    let known = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
+    let text = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, _)| known.contains(&name.to_lowercase().as_str())).collect()
 }
 
 impl Config {
@@ -151,6 +163,7 @@ impl Config {
             slots: one(),
             min_scratch_free: min_scratch_free(),
             worker_program: None,
+            proxies: BTreeMap::new(),
         }
     }
 
@@ -211,6 +224,14 @@ mod tests {
         let path = folder.path().join("agent.toml");
         fs::write(&path, text).unwrap();
         Config::load(&path)
+    }
+
+    #[test]
+    fn proxies_are_known_by_their_names() {
+        let environment =
+            [("https_proxy", "http://p:3128"), ("NO_PROXY", "mn"), ("HOME", "/root"), ("my_http_proxy", "x")];
+        let found = proxies(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["NO_PROXY", "https_proxy"]);
     }
 
     #[test]

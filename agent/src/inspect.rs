@@ -1,8 +1,11 @@
 //! Facts about this node: what the coordinator matches builds by, and what stands in an image's record.
 
+mod databases;
+
 use std::fs;
 use std::path::Path;
 
+use model::plan::RpmDatabase;
 use proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +14,14 @@ use crate::sys::exec::Cmd;
 use crate::sys::{mount, probe};
 
 /// The tools that a build may use, each with the arguments that make it tell its version.
-const TOOLS: [(&str, &[&str]); 7] = [
+const TOOLS: [(&str, &[&str]); 9] = [
     ("mmdebstrap", &["--version"]),
     ("debootstrap", &["--version"]),
     ("apt-get", &["--version"]),
     ("dpkg-query", &["--version"]),
     ("dnf", &["--version"]),
+    ("yum", &["--version"]),
+    ("rpm", &["--version"]),
     ("zypper", &["--version"]),
     ("unshare", &["--version"]),
 ];
@@ -55,7 +60,7 @@ impl Facts {
             arch: uname.machine().to_string_lossy().into_owned(),
             os: os(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
             kernel: uname.release().to_string_lossy().into_owned(),
-            package_systems: package_systems(&tools),
+            package_systems: package_systems(&tools, &rpm_databases(&tools)),
             tools,
             memory_bytes: memory.totalram as u64 * u64::from(memory.mem_unit),
             cpus: std::thread::available_parallelism()
@@ -94,12 +99,26 @@ fn has(tools: &[String], tool: &str) -> bool {
     tools.iter().any(|known| known.split(' ').next() == Some(tool))
 }
 
-fn package_systems(tools: &[String]) -> Vec<String> {
+fn package_systems(tools: &[String], databases: &[RpmDatabase]) -> Vec<String> {
+    let mut systems = Vec::new();
     let bootstrap = has(tools, "mmdebstrap") || has(tools, "debootstrap");
-    if bootstrap && has(tools, "apt-get") && has(tools, "dpkg-query") { vec!["apt".to_owned()] } else { Vec::new() }
+    if bootstrap && has(tools, "apt-get") && has(tools, "dpkg-query") {
+        systems.push("apt");
+    }
+    if has(tools, "rpm") && (has(tools, "dnf") || has(tools, "yum")) {
+        // dnf builds what yum does.
+        systems.extend(has(tools, "dnf").then_some("dnf"));
+        systems.push("yum");
+        systems.extend(databases.iter().map(|database| database.capability()));
+    }
+    systems.into_iter().map(str::to_owned).collect()
 }
 
-/// Name and version; `None` where it isn't installed. zypper and dnf are told of though no stage uses them yet.
+fn rpm_databases(tools: &[String]) -> Vec<RpmDatabase> {
+    if has(tools, "rpm") { databases::writable() } else { Vec::new() }
+}
+
+/// Name and version; `None` where it isn't installed. zypper is told of though no stage uses it yet.
 fn tool(name: &str, args: &[&str]) -> Option<String> {
     let output = Cmd::new(name).args(args).capture().ok()?;
     let text = String::from_utf8_lossy(&output);
@@ -163,9 +182,18 @@ mod tests {
     #[test]
     fn apt_needs_something_to_bootstrap_with() {
         let tools = |names: &[&str]| names.iter().map(|name| format!("{name} 1.0")).collect::<Vec<_>>();
-        assert_eq!(package_systems(&tools(&["apt-get", "dpkg-query", "debootstrap"])), ["apt"]);
-        assert!(package_systems(&tools(&["apt-get", "dpkg-query"])).is_empty());
-        assert!(package_systems(&tools(&["mmdebstrap"])).is_empty());
+        assert_eq!(package_systems(&tools(&["apt-get", "dpkg-query", "debootstrap"]), &[]), ["apt"]);
+        assert!(package_systems(&tools(&["apt-get", "dpkg-query"]), &[]).is_empty());
+        assert!(package_systems(&tools(&["mmdebstrap"]), &[]).is_empty());
+    }
+
+    #[test]
+    fn rpm_systems_come_with_what_they_can_write() {
+        let tools = |names: &[&str]| names.iter().map(|name| format!("{name} 4.0")).collect::<Vec<_>>();
+        let found = package_systems(&tools(&["dnf", "rpm"]), &[RpmDatabase::Sqlite]);
+        assert_eq!(found, ["dnf", "yum", "rpmdb-sqlite"]);
+        assert_eq!(package_systems(&tools(&["yum", "rpm"]), &[RpmDatabase::Bdb]), ["yum", "rpmdb-bdb"]);
+        assert!(package_systems(&tools(&["dnf"]), &[]).is_empty());
     }
 
     #[test]

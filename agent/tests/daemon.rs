@@ -32,7 +32,7 @@ fn lasting() -> String {
     let mirror =
         text.lines().find(|line| line.ends_with(" bookworm main")).unwrap().split(' ').next().unwrap().to_owned();
     serde_json::json!({
-        "version": 1, "osimage": "lasting", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
+        "version": model::plan::PLAN_VERSION, "osimage": "lasting", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
         "profile": "test", "provmethod": "netboot", "rootimgdir": "/nowhere/a", "install_dir": "/nowhere",
         "packages": {"kind": "apt", "suite": "bookworm"},
         "repositories": [{"url": mirror, "suite": "bookworm", "components": ["main"], "trust": {"kind": "distribution"}, "source": "pkgdir"}],

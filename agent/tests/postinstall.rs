@@ -38,7 +38,7 @@ fn outside(test: &str) -> bool {
 
 fn plan(install: &Path, rootimgdir: &Path, script: &str) -> BuildPlan {
     serde_json::from_value(json!({
-        "version": 1, "osimage": "test", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
+        "version": model::plan::PLAN_VERSION, "osimage": "test", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
         "profile": "test", "provmethod": "netboot", "rootimgdir": rootimgdir, "install_dir": install,
         "packages": {"kind": "apt", "suite": "bookworm"}, "repositories": [], "other_repositories": [], "passes": [],
         "other_passes": [], "environment": {}, "kernel": {"kind": "newest"}, "drivers": [],
@@ -52,6 +52,7 @@ fn plan(install: &Path, rootimgdir: &Path, script: &str) -> BuildPlan {
 /// Runs a script over a tree in `scratch`, on a node without the MN's install root.
 fn run(plan: &BuildPlan, scratch: &Path) {
     let order = Order {
+        proxies: Default::default(),
         attempt: AttemptId { build: BuildId::FIRST, attempt: Attempt::FIRST },
         plan: scratch.join("plan.json"),
         scratch: scratch.to_owned(),

@@ -87,7 +87,7 @@ fn pass(remove_before: &[&str], install: &[&str], remove_after: &[&str]) -> serd
 
 fn plan(passes: serde_json::Value, install: &Path) -> BuildPlan {
     serde_json::from_value(json!({
-        "version": 1, "osimage": "debian12-x86_64-netboot-test", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
+        "version": model::plan::PLAN_VERSION, "osimage": "debian12-x86_64-netboot-test", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
         "arch": "x86_64", "profile": "test", "provmethod": "netboot",
         "rootimgdir": install.join("netboot/debian12/x86_64/test"), "install_dir": install,
         "packages": {"kind": "apt", "suite": "bookworm"},
@@ -113,6 +113,7 @@ async fn run_on(plan: &BuildPlan, install: Option<PathBuf>, facts: Facts) -> Run
     let file = |name: &str| scratch.path().join(name);
     fs::write(file("plan.json"), serde_json::to_vec(plan).unwrap()).unwrap();
     let order = Order {
+        proxies: Default::default(),
         attempt: AttemptId { build: BuildId::FIRST, attempt: Attempt::FIRST },
         plan: file("plan.json"),
         scratch: scratch.path().to_owned(),
@@ -307,6 +308,7 @@ async fn a_killed_worker_leaves_neither_process_nor_mount() {
     let file = |name: &str| scratch.path().join(name);
     fs::write(file("plan.json"), serde_json::to_vec(&plan).unwrap()).unwrap();
     let order = Order {
+        proxies: Default::default(),
         attempt: AttemptId { build: BuildId::FIRST, attempt: Attempt::FIRST },
         plan: file("plan.json"),
         scratch: scratch.path().to_owned(),

@@ -5,7 +5,7 @@
 
 use model::name::ImageName;
 use model::nearest::nearest;
-use model::osimage::{AttributeChange, Osimage, trust_as_xcat};
+use model::osimage::{AttributeChange, Osimage, trust_as_xcat, update_as_xcat};
 use model::problem::Problem;
 use model::stanza;
 
@@ -191,6 +191,7 @@ impl Catalogue {
             if how.unsigned_as_xcat {
                 warnings.extend(trust_as_xcat(&mut osimage).iter().map(ToString::to_string));
             }
+            warnings.extend(update_as_xcat(&mut osimage).iter().map(ToString::to_string));
             let before = self.store.osimage(&osimage.name)?;
             match &before {
                 Some(_) if !how.replace => {

@@ -11,6 +11,7 @@ use model::arch::Arch;
 use model::build::{Build, Needs, Part};
 use model::id::BuildId;
 use model::name::AgentName;
+use model::plan::RpmDatabase;
 
 /// No root image fits in less scratch space than this, in bytes.
 const LEAST_SCRATCH: u64 = 256 << 20;
@@ -49,6 +50,8 @@ pub enum Lack<'a> {
     Arch(Arch, Arch),
     /// The tools that are asked for, and those that it has.
     Tools(&'a str, &'a [String]),
+    /// Its rpm can't write databases in the format that the image's reads.
+    RpmDatabase(RpmDatabase),
     /// It doesn't see the install root, and why it must.
     Install(&'a str),
     /// Scratch space: what is free in bytes.
@@ -67,7 +70,8 @@ impl Lack<'_> {
     /// Whether no waiting would help: the node is another one.
     fn is_lasting(self) -> bool {
         match self {
-            Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::Install(_) => true,
+            Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::RpmDatabase(_) => true,
+            Self::Install(_) => true,
             Self::Scratch(_) | Self::Drained(_) | Self::Resting(_) | Self::Session | Self::Slots(..) => false,
         }
     }
@@ -85,6 +89,11 @@ impl fmt::Display for Lack<'_> {
             Self::Tools(system, has) => {
                 write!(f, "it has no tools for {system} (it has {}); {}", has.join(", "), tools_for(system))
             }
+            Self::RpmDatabase(format) => write!(
+                f,
+                "its rpm can't write a database that the image's rpm could read ({}); use a node with a release near the image's",
+                format.backend()
+            ),
             Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
             Self::Scratch(free) => write!(f, "its scratch disk has only {} MiB free", free >> 20),
             Self::Drained(agent) => write!(f, "it is drained; `imgctl agents undrain {agent}` gives it work again"),
@@ -102,6 +111,7 @@ fn tools_for(system: &str) -> &'static str {
     match system {
         "apt" => "install mmdebstrap on the node",
         "dnf" => "install dnf on the node",
+        "yum" => "install dnf or yum on the node",
         _ => "install zypper on the node",
     }
 }
@@ -120,8 +130,11 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
         lacks.push(Lack::Arch(facts.arch, build.arch));
     }
     let system = &build.needs.package_system;
-    if !facts.package_systems.contains(system) {
+    let has = |wanted: &str| facts.package_systems.iter().any(|word| word == wanted);
+    if !has(system) {
         lacks.push(Lack::Tools(system, &facts.package_systems));
+    } else if let Some(database) = build.needs.rpm_database.filter(|database| !has(database.capability())) {
+        lacks.push(Lack::RpmDatabase(database));
     }
     if let Some(why) = build.needs.install.first().filter(|_| facts.install == InstallView::None) {
         lacks.push(Lack::Install(why));
@@ -153,6 +166,7 @@ pub fn never_fits(build: &Build, agent: &Candidate<'_>) -> bool {
 pub struct Kind<'a> {
     arch: Arch,
     package_system: &'a str,
+    rpm_database: Option<RpmDatabase>,
     osvers: &'a str,
     agent: Option<&'a AgentName>,
     install: Option<&'a str>,
@@ -161,9 +175,10 @@ pub struct Kind<'a> {
 impl<'a> Kind<'a> {
     /// The kind of a build.
     pub fn of(build: &'a Build) -> Self {
-        let Needs { package_system, osvers, install, agent } = &build.needs;
+        let Needs { package_system, rpm_database, osvers, install, agent } = &build.needs;
         let install = install.first().map(String::as_str);
-        Self { arch: build.arch, package_system, osvers, agent: agent.as_ref(), install }
+        let rpm_database = *rpm_database;
+        Self { arch: build.arch, package_system, rpm_database, osvers, agent: agent.as_ref(), install }
     }
 }
 
@@ -228,16 +243,23 @@ fn best<'a, 'b>(build: &Build, agents: &'b mut [Candidate<'a>]) -> Option<&'b mu
 
 /// How far an agent's OS is from the image's: the same release, the same distribution, or another.
 fn distance(wanted: &str, has: &str) -> u32 {
-    let distro = |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').to_owned();
+    let ((wanted, its_major), (has, major)) = (family(wanted), family(has));
     match () {
-        () if major(wanted) == major(has) => 0,
-        () if distro(wanted) == distro(has) => 1,
+        () if wanted == has && its_major == major => 0,
+        () if wanted == has => 1,
         () => 2,
     }
 }
 
-fn major(os: &str) -> &str {
-    os.split('.').next().unwrap_or(os)
+/// The words of the builds of one source, as `osvers` and os-release have them.
+const EL: [&str; 11] =
+    ["rhels", "rhel", "rhelhpc", "rh", "centos", "centos-stream", "rocky", "alma", "almalinux", "ol", "SL"];
+
+/// Distribution and major release; those that are made from one source count as one.
+fn family(os: &str) -> (&str, &str) {
+    let (word, version) = os.split_at(os.find(|c: char| c.is_ascii_digit()).unwrap_or(os.len()));
+    let word = if EL.contains(&word) { "el" } else { word };
+    (word, version.split('.').next().unwrap_or(version))
 }
 
 /// Why a build that could start as far as its rootimgdir goes waits, in one line: the agent that lacks least.

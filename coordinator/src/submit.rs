@@ -261,6 +261,7 @@ impl Submitter {
         };
         let needs = Needs {
             package_system: plan.packages.name().to_owned(),
+            rpm_database: plan.packages.database(),
             osvers: plan.osvers.clone(),
             install: plan.needs_install.clone(),
             agent: submission.agent.clone(),

@@ -15,7 +15,8 @@ pub struct AgentFacts {
     pub os: String,
     /// `uname -r`.
     pub kernel: String,
-    /// What it can build with: `apt`, `dnf`, `zypper`.
+    /// What it can build with: `apt`, `dnf`, `yum`, `zypper`; and the rpm databases that it can write, by
+    /// [`RpmDatabase::capability`](crate::plan::RpmDatabase::capability).
     pub package_systems: Vec<String>,
     /// Name and version of each tool found.
     pub tools: Vec<String>,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 use crate::id::{Attempt, BuildId, Generation};
 use crate::name::{AgentName, ImageName, UserName};
+use crate::plan::RpmDatabase;
 use crate::stage::{Stage, StageRecord};
 
 /// Which halves of the work a build does.
@@ -304,6 +305,9 @@ pub struct Build {
 pub struct Needs {
     /// The package system by name: `apt`.
     pub package_system: String,
+    /// The format of rpm database that the node's rpm must be able to write.
+    #[serde(default)]
+    pub rpm_database: Option<RpmDatabase>,
     /// `osvers`, to prefer the nearest.
     pub osvers: String,
     /// Why it needs the MN's install root; empty: it doesn't.

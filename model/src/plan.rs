@@ -13,7 +13,7 @@ use crate::arch::Arch;
 use crate::name::ImageName;
 
 /// The version of the plan document that this code writes and the only one that it carries out.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Everything that an agent needs to build one root image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ pub struct BuildPlan {
     pub passes: Vec<Pass>,
     /// The otherpkgs passes, in order.
     pub other_passes: Vec<Pass>,
+    /// Whether everything is brought up to date, and when (`update`).
+    #[serde(default)]
+    pub update: Update,
+    /// rpm: packages whose scriptlets may fail and be no more than a warning (`scriptletsmayfail`).
+    #[serde(default)]
+    pub scriptlets_may_fail: Vec<String>,
     /// `environvar`, exported to package managers and scripts.
     pub environment: BTreeMap<String, String>,
     /// The kernel to put in the image.
@@ -81,6 +87,12 @@ pub enum PackageSystem {
     Dnf {
         /// The major release: `9`.
         releasever: String,
+        /// What module streams are made for: `platform:el9`; none where there are no modules (EL 7), and yum will do.
+        platform: Option<String>,
+        /// The format of the rpm database that the image's own rpm reads.
+        database: RpmDatabase,
+        /// The folder where the image's own rpm looks for it: `/var/lib/rpm`.
+        database_dir: PathBuf,
     },
     /// rpm with zypper.
     Zypper,
@@ -91,8 +103,76 @@ impl PackageSystem {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Apt { .. } => "apt",
-            Self::Dnf { .. } => "dnf",
+            Self::Dnf { platform: Some(_), .. } => "dnf",
+            // What yum can build dnf can, so a node with dnf offers both.
+            Self::Dnf { platform: None, .. } => "yum",
             Self::Zypper => "zypper",
+        }
+    }
+
+    /// The format that the node's rpm must be able to write.
+    pub fn database(&self) -> Option<RpmDatabase> {
+        match self {
+            Self::Dnf { database, .. } => Some(*database),
+            Self::Apt { .. } | Self::Zypper => None,
+        }
+    }
+}
+
+/// The format of an rpm database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RpmDatabase {
+    /// Berkeley DB: up to EL 8 and Fedora 32.
+    Bdb,
+    /// SQLite: EL 9, Fedora 33 and later.
+    Sqlite,
+}
+
+impl RpmDatabase {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Bdb, Self::Sqlite];
+
+    /// What rpm calls it (`%_db_backend`).
+    pub fn backend(self) -> &'static str {
+        match self {
+            Self::Bdb => "bdb",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// The word by which an agent says that its node's rpm can write it.
+    pub fn capability(self) -> &'static str {
+        match self {
+            Self::Bdb => "rpmdb-bdb",
+            Self::Sqlite => "rpmdb-sqlite",
+        }
+    }
+}
+
+/// Whether everything in the image is brought up to what the repositories have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Update {
+    /// Never.
+    #[default]
+    No,
+    /// After each otherpkgs pass, as xCAT does.
+    Otherpkgs,
+    /// After the pkglist passes too.
+    All,
+}
+
+impl Update {
+    /// The values of the attribute `update`.
+    pub const WORDS: &'static [&'static str] = &["no", "otherpkgs", "all"];
+
+    /// What a value of the attribute means; unset means no, and so does what no check would let through.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "all" => Self::All,
+            "otherpkgs" => Self::Otherpkgs,
+            _ => Self::No,
         }
     }
 }
@@ -132,8 +212,22 @@ pub enum RepositoryTrust {
         /// An OpenPGP public key, binary or armoured.
         content: Content,
     },
+    /// rpm: checked with the keys that lie on the definition's own media, carried in the plan.
+    Medium {
+        /// Each `RPM-GPG-KEY-*`.
+        keys: Vec<KeyFile>,
+    },
     /// Not checked; only where the definition says so (`[trusted=yes]`).
     Unsigned,
+}
+
+/// A key file of a medium.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFile {
+    /// Its path on the MN, for messages.
+    pub path: PathBuf,
+    /// An OpenPGP public key, binary or armoured.
+    pub content: Content,
 }
 
 /// One transaction of the package manager (XCAT.md 3.4).

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::name::ImageName;
 use crate::osimage::attribute::{OBJTYPE, OSIMAGE};
-use crate::osimage::{AttributeChange, Osimage};
+use crate::osimage::{AttributeChange, Osimage, silent_about_updates};
 use crate::problem::Problem;
 
 /// The first line of every stanza file.
@@ -74,8 +74,14 @@ pub fn write<'a>(osimages: impl IntoIterator<Item = &'a Osimage>) -> String {
     let mut text = format!("{HEADER}\n");
     for osimage in osimages {
         text.push_str(&format!("\n{}:\n    {OBJTYPE}={OSIMAGE}\n", osimage.name));
-        for (name, value) in osimage.attributes.iter().filter(|(_, value)| !value.trim().is_empty()) {
-            text.push_str(&format!("    {name}={}\n", written(value.trim())));
+        let mut attributes: BTreeMap<&str, &str> =
+            osimage.attributes.iter().map(|(name, value)| (name.as_str(), value.trim())).collect();
+        // Whoever reads stanzas takes silence for xCAT's.
+        if silent_about_updates(osimage) {
+            attributes.insert("update", "no");
+        }
+        for (name, value) in attributes.into_iter().filter(|(_, value)| !value.is_empty()) {
+            text.push_str(&format!("    {name}={}\n", written(value)));
         }
     }
     text

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use model::plan::{PackageItem, Pass, Repository, RepositoryTrust};
+use model::plan::{PackageItem, Repository, RepositoryTrust};
 
 use super::context::Context;
 use super::failure::StageError;
 use super::inside::Inside;
 use crate::pkg::apt::{self, Source};
-use crate::pkg::dpkg::{self, Installed};
-use crate::pkg::{names, words};
+use crate::pkg::dnf::Kernels;
+use crate::pkg::{Installed, dpkg, names, words};
 use crate::sys::exec::{Cmd, CmdError};
 use crate::worker::report::StageLog;
 
@@ -59,6 +59,11 @@ fn keyring(context: &Context<'_>, index: usize, repository: &Repository) -> Resu
                 )
             })
         }
+        // Only rpm's media come with their keys.
+        RepositoryTrust::Medium { .. } => Err(StageError::build(
+            format!("the plan has keys of a medium for {}, which is apt's", repository.source),
+            "report this as a fault of imgctl",
+        )),
         RepositoryTrust::Key { path, content } => {
             let damaged = || StageError::build(format!("the key `{}` is damaged in the plan", path.display()), "");
             let bytes = content.to_bytes().ok_or_else(damaged)?;
@@ -99,28 +104,32 @@ impl<'a> AptRoot<'a> {
         Ok(apt)
     }
 
-    /// One pass: remove, install, remove.
-    pub fn pass(&self, pass: &Pass) -> Result<(), StageError> {
-        self.remove(&pass.remove_before, &pass.environment)?;
-        if pass.install.is_empty() {
-            self.log.say("no packages marked for install in this pass");
-        } else {
-            self.get(&apt::install_args(&names(&pass.install)?), &pass.environment, &pass.install)?;
-        }
-        self.remove(&pass.remove_after, &pass.environment)
+    /// Installs these in one transaction.
+    pub fn install(&self, items: &[PackageItem], environment: &BTreeMap<String, String>) -> Result<(), StageError> {
+        self.get(&apt::install_args(&names(items, apt::is_name)?), environment, items)
     }
 
-    fn remove(&self, items: &[PackageItem], environment: &BTreeMap<String, String>) -> Result<(), StageError> {
-        if items.is_empty() {
-            return Ok(());
-        }
+    /// Removes those of these that are there.
+    pub fn remove(&self, items: &[PackageItem], environment: &BTreeMap<String, String>) -> Result<(), StageError> {
         let there = installed(self.context)?;
         let (gone, absent): (Vec<_>, Vec<_>) =
-            names(items)?.into_iter().partition(|name| there.iter().any(|package| package.name == *name));
+            names(items, apt::is_name)?.into_iter().partition(|name| there.iter().any(|package| package.name == *name));
         for name in absent {
             self.log.say(format!("`{name}` is not installed, so there is nothing to remove"));
         }
         if gone.is_empty() { Ok(()) } else { self.get(&apt::remove_args(&gone), environment, items) }
+    }
+
+    /// Brings everything up to date.
+    pub fn update(&self, kernels: Kernels, environment: &BTreeMap<String, String>) -> Result<(), StageError> {
+        let kept = self.context.work.join("kernels.pref");
+        let mut args = Vec::new();
+        if kernels == Kernels::Kept {
+            fs::write(&kept, apt::KEEP_KERNELS).map_err(StageError::file("write", &kept))?;
+            args.push(format!("--option=Dir::Etc::Preferences={}", kept.display()));
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(apt::UPDATE_ARGS).collect();
+        self.get(&args, environment, &[])
     }
 
     fn get(

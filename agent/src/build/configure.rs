@@ -1,11 +1,11 @@
-//! Stage `configure`: the files that every image gets (XCAT.md 6.5 as far as it fits Debian), secrets that no two
+//! Stage `configure`: the files that every image gets (XCAT.md 6.5; what is Red Hat's alone is in [`redhat`]), secrets that no two
 //! nodes may share taken out, and the choice of the kernel.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use model::plan::Interfaces;
+use model::plan::{Interfaces, PackageSystem};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::Outcome;
@@ -13,6 +13,7 @@ use super::context::{Context, State};
 use super::failure::StageError;
 use super::kernel;
 use super::place::Place;
+use super::redhat;
 use crate::worker::report::StageLog;
 
 const RESOLV_CONF: &str = "# Written at boot from what DHCP says.\n";
@@ -41,7 +42,18 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     identity(place)?;
     host_keys(place, log)?;
     dot_files(&context.root)?;
-    network(place, &context.plan.interfaces, log)?;
+    let interfaces = &context.plan.interfaces;
+    let files = match context.plan.packages {
+        PackageSystem::Dnf { .. } => {
+            redhat::configure(place, log)?;
+            redhat::interfaces(place, interfaces)
+        }
+        PackageSystem::Apt { .. } | PackageSystem::Zypper => None,
+    };
+    match files {
+        Some(files) => files.iter().try_for_each(|(name, text, mode)| place.write(name, text, *mode))?,
+        None => network(place, interfaces, log)?,
+    }
     if !place.has("usr/sbin/fsck.nfs") && !place.has("sbin/fsck.nfs") {
         place.write("sbin/fsck.nfs", FSCK_NFS, 0o755)?;
     }
@@ -111,7 +123,9 @@ fn host_keys(place: Place<'_>, log: &StageLog<'_>) -> Result<(), StageError> {
         place.remove(&format!("etc/ssh/{name}"))?;
         log.say(format!("removed /etc/ssh/{name}: nodes must not share it"));
     }
-    if place.has("usr/sbin/sshd") && place.has("usr/bin/ssh-keygen") {
+    // Red Hat's own sshd makes its keys by itself.
+    let makes_keys = place.has("usr/lib/systemd/system/sshd-keygen@.service");
+    if place.has("usr/sbin/sshd") && place.has("usr/bin/ssh-keygen") && !makes_keys {
         let unit = "etc/systemd/system/imgctl-ssh-keys.service";
         place.write(unit, KEYGEN_UNIT, 0o644)?;
         place
@@ -147,7 +161,7 @@ fn network(place: Place<'_>, interfaces: &Interfaces, log: &StageLog<'_>) -> Res
     }
     let ifupdown = place.has("usr/sbin/ifup") || place.has("sbin/ifup");
     if !ifupdown && !place.has("usr/lib/systemd/systemd-networkd") && !place.has("lib/systemd/systemd-networkd") {
-        log.say("nodebootif and otherifce are left alone: the image has neither ifupdown nor systemd-networkd");
+        log.say("nodebootif and otherifce are left alone: the image has no ifupdown, no NetworkManager and no systemd-networkd");
         return Ok(());
     }
     for (name, boots) in all {

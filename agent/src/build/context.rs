@@ -54,6 +54,7 @@ impl<'a> Context<'a> {
         // INITRD=No: or the kernel's own hooks would make an initrd that nobody uses, twice.
         let mut all: BTreeMap<_, _> =
             fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        all.extend(self.order.proxies.clone());
         all.extend(self.plan.environment.clone());
         all.extend(pass.clone());
         all

@@ -1,7 +1,7 @@
 //! [`Inside`]: the image made ready to run its own programs in it, and put back as it was.
 //!
 //! While it is open, the image has its `/proc`, `/sys`, a `/dev` of its own with nothing of the node's hardware, an
-//! empty `/run`, the node's name server, and a `policy-rc.d` that starts no service.
+//! empty `/run`, the node's name server, and on Debian's family a `policy-rc.d` that starts no service.
 
 use std::fs;
 use std::io;
@@ -65,7 +65,9 @@ impl<'a> Inside<'a> {
                 inside.lend(&format!("etc/{name}"), content, 0o644)?;
             }
         }
-        inside.lend("usr/sbin/policy-rc.d", POLICY.into(), 0o755)?;
+        if root.join("var/lib/dpkg").is_dir() {
+            inside.lend("usr/sbin/policy-rc.d", POLICY.into(), 0o755)?;
+        }
         Ok(inside)
     }
 

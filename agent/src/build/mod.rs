@@ -3,9 +3,11 @@
 //! [`run`] reads like the manual: each stage is a file of its own, takes the [`Context`] and leaves its work in the
 //! attempt's scratch folder. What the stages learn for one another stands in [`State`].
 
+pub mod aptbase;
 pub mod aptroot;
 pub mod configure;
 pub mod context;
+pub mod dnfroot;
 pub mod failure;
 pub mod initrd;
 pub mod inside;
@@ -16,6 +18,9 @@ pub mod place;
 pub mod postinstall;
 pub mod prepare;
 pub mod publish;
+pub mod redhat;
+pub mod root;
+pub mod rpmdb;
 pub mod view;
 
 use model::plan::BuildPlan;

@@ -1,29 +1,37 @@
-//! Stage `otherpkgs`: the otherpkgs passes, from their own repositories and those of the OS; then the image's final
-//! list of sources.
+//! Stage `otherpkgs`: the otherpkgs passes, from their own repositories and those of the OS; then what only the build
+//! needed is taken away, and an apt image gets its final list of sources.
 
 use std::fs;
 
+use model::plan::{PackageSystem, Update};
+
 use super::Outcome;
-use super::aptroot::{AptRoot, Feed};
+use super::aptbase;
+use super::aptroot::Feed;
 use super::context::{Context, State};
 use super::failure::StageError;
-use super::packages;
+use super::root::Root;
 use crate::pkg::apt::kept_key;
 use crate::worker::report::StageLog;
 
 /// Installs what the distribution does not have.
 pub fn run(context: &Context<'_>, _state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
     let plan = context.plan;
-    let feed = Feed::new(context, plan.repositories.iter().chain(&plan.other_repositories))?;
+    let repositories = || plan.repositories.iter().chain(&plan.other_repositories);
     if !plan.other_passes.is_empty() {
-        let apt = AptRoot::open(context, log, &feed)?;
+        let root = Root::open(context, log, repositories())?;
         for pass in &plan.other_passes {
-            apt.pass(pass)?;
+            root.pass(pass)?;
+            if plan.update != Update::No {
+                root.update(&pass.environment)?;
+            }
         }
-        apt.close()?;
+        root.close()?;
     }
-    packages::clean(context)?;
-    keep_sources(context, &feed)?;
+    if matches!(plan.packages, PackageSystem::Apt { .. }) {
+        aptbase::clean(context)?;
+        keep_sources(context, &Feed::new(context, repositories())?)?;
+    }
     Ok(if plan.other_passes.is_empty() { Outcome::Skipped } else { Outcome::Done })
 }
 

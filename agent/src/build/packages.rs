@@ -1,123 +1,39 @@
-//! Stage `packages`: the base system and the pkglist passes.
-//!
-//! mmdebstrap makes the base and installs the first pass in one go, which is twice as fast as doing it one after
-//! the other; later passes are transactions of their own, as the list says.
+//! Stage `packages`: the base system and the pkglist passes, by the package system of the distribution.
 
-use std::fs;
-
-use model::plan::{PackageItem, PackageSystem, Pass};
+use model::plan::{PackageSystem, Update};
 
 use super::Outcome;
-use super::aptroot::{AptRoot, Feed, explained, installed};
 use super::context::{Context, State};
 use super::failure::StageError;
-use crate::pkg::apt::{Bootstrap, Source};
-use crate::pkg::names;
-use crate::sys::exec::Cmd;
+use super::root::{Root, installed};
+use super::{aptbase, dnfroot};
 use crate::worker::report::StageLog;
 
 /// Fills the tree.
 pub fn run(context: &Context<'_>, _state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
-    let PackageSystem::Apt { suite } = &context.plan.packages else {
-        let cause = format!("this agent can't build with {}", context.plan.packages.name());
-        return Err(StageError::node(cause, "only apt is supported so far"));
-    };
-    if context.plan.repositories.is_empty() {
+    let plan = context.plan;
+    if plan.repositories.is_empty() {
         return Err(StageError::build("the osimage names no repository to install from", "set pkgdir"));
     }
-    let feed = Feed::new(context, context.plan.repositories.iter())?;
-    let first = context.plan.passes.first().cloned().unwrap_or_default();
-    let left = if context.order.facts.has("mmdebstrap") {
-        bootstrap(context, log, suite, &feed, &first)?
-    } else {
-        debootstrap(context, log, suite, &feed.sources[0])?;
-        vec![first]
+    let left = match &plan.packages {
+        PackageSystem::Apt { suite } => aptbase::make(context, log, suite, &plan.passes)?,
+        PackageSystem::Dnf { .. } => {
+            dnfroot::make(context)?;
+            plan.passes.clone()
+        }
+        PackageSystem::Zypper => return Err(Root::unknown(context)),
     };
-    later_passes(context, log, &feed, left)?;
+    let update = plan.update == Update::All;
+    if !left.is_empty() || update {
+        let root = Root::open(context, log, plan.repositories.iter())?;
+        for pass in &left {
+            root.pass(pass)?;
+        }
+        if update {
+            root.update(&Default::default())?;
+        }
+        root.close()?;
+    }
     log.say(format!("{} packages are installed", installed(context)?.len()));
     Ok(Outcome::Done)
-}
-
-/// mmdebstrap with the first pass; gives what of that pass is left to do.
-fn bootstrap(
-    context: &Context<'_>,
-    log: &StageLog<'_>,
-    suite: &str,
-    feed: &Feed<'_>,
-    first: &Pass,
-) -> Result<Vec<Pass>, StageError> {
-    // What is to go before anything is installed has to be there first: base system now, the pass after it.
-    let split = !first.remove_before.is_empty();
-    let items: &[PackageItem] = if split { &[] } else { &first.install };
-    let include = names(items)?;
-    let (sources, options) = (feed.sources.as_slice(), feed.options.as_slice());
-    let args =
-        Bootstrap { arch: context.plan.arch, suite, include: &include, sources, options, root: &context.root }.args();
-    let cmd = Cmd::new("mmdebstrap").args(args).envs(&context.package_environment(&first.environment));
-    let cmd = cmd.env("TMPDIR", context.work.join("tmp"));
-    log.run(&cmd).map_err(|error| explained(error, items))?;
-    if split {
-        return Ok(vec![first.clone()]);
-    }
-    if first.remove_after.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Pass {
-        environment: first.environment.clone(),
-        remove_after: first.remove_after.clone(),
-        ..Pass::default()
-    }])
-}
-
-/// The older tool knows one repository and no passes, so it makes the base system only.
-fn debootstrap(context: &Context<'_>, log: &StageLog<'_>, suite: &str, base: &Source<'_>) -> Result<(), StageError> {
-    let mut cmd = Cmd::new("debootstrap").args(["--variant=minbase", "--verbose"]);
-    cmd = cmd.arg(format!("--arch={}", context.plan.arch.debian()));
-    cmd = match &base.keyring {
-        Some(keyring) => cmd.arg(format!("--keyring={}", keyring.display())),
-        None => cmd.arg("--no-check-gpg"),
-    };
-    if !base.repository.components.is_empty() {
-        cmd = cmd.arg(format!("--components={}", base.repository.components.join(",")));
-    }
-    let cmd = cmd.arg(suite).arg(&context.root).arg(&base.repository.url);
-    let cmd = cmd.envs(&context.package_environment(&Default::default()));
-    log.run(&cmd).map(|_| ()).map_err(|error| explained(error, &[]))
-}
-
-fn later_passes(context: &Context<'_>, log: &StageLog<'_>, feed: &Feed<'_>, left: Vec<Pass>) -> Result<(), StageError> {
-    let passes: Vec<&Pass> = left.iter().chain(context.plan.passes.iter().skip(1)).collect();
-    if passes.is_empty() {
-        return Ok(());
-    }
-    let apt = AptRoot::open(context, log, feed)?;
-    for pass in passes {
-        apt.pass(pass)?;
-    }
-    apt.close()
-}
-
-/// Takes away what only the build needed: downloads, lists, and the settings that mmdebstrap leaves.
-pub fn clean(context: &Context<'_>) -> Result<(), StageError> {
-    for folder in
-        ["var/cache/apt/archives", "var/cache/apt/archives/partial", "var/lib/apt/lists", "var/lib/apt/lists/partial"]
-    {
-        let folder = context.root.join(folder);
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-            fs::remove_file(&path).map_err(StageError::file("remove", &path))?;
-        }
-    }
-    for name in [
-        "var/cache/apt/pkgcache.bin",
-        "var/cache/apt/srcpkgcache.bin",
-        "etc/apt/apt.conf.d/99mmdebstrap",
-        "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
-    ] {
-        let path = context.root.join(name);
-        if path.exists() {
-            fs::remove_file(&path).map_err(StageError::file("remove", &path))?;
-        }
-    }
-    Ok(())
 }

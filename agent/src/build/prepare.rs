@@ -45,7 +45,17 @@ fn fits(order: &Order, plan: &BuildPlan) -> Result<(), StageError> {
     let system = plan.packages.name();
     if !order.facts.package_systems.iter().any(|known| known == system) {
         let cause = format!("this node can't build with {system}");
-        return Err(StageError::node(cause, "install mmdebstrap or debootstrap, and apt, on the node"));
+        let hint = match system {
+            "apt" => "install mmdebstrap or debootstrap, and apt, on the node",
+            _ => "install dnf and rpm on the node",
+        };
+        return Err(StageError::node(cause, hint));
+    }
+    let has = |word: &str| order.facts.package_systems.iter().any(|known| known == word);
+    if let Some(database) = plan.packages.database().filter(|database| !has(database.capability())) {
+        let cause =
+            format!("this node's rpm can't write the database that the image's rpm reads ({})", database.backend());
+        return Err(StageError::node(cause, "build it on a node whose release is near the image's"));
     }
     match (&order.install, plan.needs_install.first()) {
         (None, Some(reason)) => Err(StageError::node(

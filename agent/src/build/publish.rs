@@ -9,12 +9,12 @@ use rootfs::tar::write_tar;
 use serde::Serialize;
 
 use super::Outcome;
-use super::aptroot::installed;
 use super::context::{Context, State};
 use super::failure::{StageError, chain};
 use super::place::Place;
+use super::root::installed;
 use crate::inspect::Facts;
-use crate::pkg::dpkg::Installed;
+use crate::pkg::Installed;
 use crate::sys::mount::unmount_below;
 use crate::sys::probe::human;
 use crate::worker::report::{Product, StageLog};

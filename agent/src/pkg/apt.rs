@@ -52,7 +52,7 @@ impl Source<'_> {
     /// The line that stays in the image; `None` for what a booted node can't reach.
     pub fn kept_line(&self) -> Option<String> {
         let trust = match self.repository.trust {
-            RepositoryTrust::Distribution => String::new(),
+            RepositoryTrust::Distribution | RepositoryTrust::Medium { .. } => String::new(),
             RepositoryTrust::Unsigned => "[trusted=yes] ".to_owned(),
             RepositoryTrust::Key { .. } => format!("[signed-by={}] ", kept_key(self.keyring.as_deref()?).display()),
         };
@@ -157,6 +157,19 @@ pub fn config(root: &Path, work: &Path, arch: Arch, options: &[String]) -> Strin
     lines.extend(options.iter().cloned());
     lines.join("\n") + "\n"
 }
+
+/// Whether a name can be handed to apt.
+pub fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || ".+-:=/~*^_".contains(c))
+}
+
+/// What keeps every kernel as it is while the rest is brought up to date.
+pub const KEEP_KERNELS: &str =
+    "Package: linux-image-* linux-headers-* linux-modules-*\nPin: version *\nPin-Priority: -1\n";
+
+/// `apt-get`'s arguments for bringing everything up to date.
+pub const UPDATE_ARGS: [&str; 3] = ["--yes", "--no-install-recommends", "dist-upgrade"];
 
 /// `apt-get`'s arguments for installing.
 pub fn install_args<'a>(names: &[&'a str]) -> Vec<&'a str> {

@@ -1,20 +1,9 @@
 //! What dpkg says is installed.
 
-use serde::{Deserialize, Serialize};
+use super::Installed;
 
 /// The format for `dpkg-query --show`.
 pub const FORMAT: &str = "${db:Status-Abbrev}\\t${Package}\\t${Version}\\t${Architecture}\\n";
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Installed {
-    /// Its name, without architecture.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its architecture.
-    pub arch: String,
-}
 
 /// Reads lines of [`FORMAT`]; packages of which only the configuration is left don't count.
 pub fn installed(listing: &str) -> Vec<Installed> {

@@ -1,4 +1,7 @@
-//! What apt says, in words that help. Pure: the last lines of its output in, cause and hint out.
+//! What package managers say, in words that help. Pure: the last lines of the output in, cause and hint out. Here is
+//! apt's; dnf's is in [`dnf`].
+
+pub mod dnf;
 
 use model::plan::PackageItem;
 

@@ -1,5 +1,6 @@
 //! What the agent tells a worker: one JSON file beside the plan.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,10 @@ pub struct Order {
     pub install: Option<PathBuf>,
     /// Bytes that must be free before anything is installed.
     pub min_scratch_free: u64,
+    /// Proxies for package managers, as variables. Not among the facts, which are recorded in the image: passwords may
+    /// be in them.
+    #[serde(default)]
+    pub proxies: BTreeMap<String, String>,
     /// About this node, for the record in the image.
     pub facts: Facts,
 }

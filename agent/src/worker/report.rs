@@ -179,10 +179,18 @@ impl<'a> StageLog<'a> {
 
     /// Runs a command, its command line and output going to the log.
     pub fn run(&self, cmd: &Cmd) -> Result<Vec<String>, CmdError> {
+        self.run_heard(cmd, &mut |_| {})
+    }
+
+    /// The same, with every line told to `hear` as well: the last ones alone may not hold what matters.
+    pub fn run_heard(&self, cmd: &Cmd, hear: &mut dyn FnMut(&str)) -> Result<Vec<String>, CmdError> {
         self.say(format!("+ {}", crate::sys::lines::printable(cmd.line().as_bytes())));
         cmd.run(&mut |output| match output {
             Output::Bytes => self.moves(),
-            Output::Line(line) => self.say(line),
+            Output::Line(line) => {
+                hear(line);
+                self.say(line);
+            }
         })
     }
 

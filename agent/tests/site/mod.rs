@@ -95,7 +95,7 @@ impl Site {
         };
         let script = format!("#!/bin/sh\n{}\n", self.scripts.postinstall);
         json!({
-            "version": 1, "osimage": "test", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
+            "version": model::plan::PLAN_VERSION, "osimage": "test", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
             "profile": "test", "provmethod": "netboot", "rootimgdir": install.join("netboot/debian12/x86_64/test"),
             "install_dir": install, "packages": {"kind": "apt", "suite": "bookworm"},
             "repositories": [{

@@ -77,6 +77,10 @@ impl Page {
             let trust = match &repository.trust {
                 RepositoryTrust::Distribution => "signed by the distribution".to_owned(),
                 RepositoryTrust::Key { path, .. } => format!("signed, key {}", path.display()),
+                RepositoryTrust::Medium { keys } => {
+                    let paths: Vec<_> = keys.iter().map(|key| key.path.display().to_string()).collect();
+                    format!("signed, keys {}", paths.join(" "))
+                }
                 RepositoryTrust::Unsigned => "NOT signed, as the definition says".to_owned(),
             };
             let suite = [&repository.suite].into_iter().chain(&repository.components).filter(|part| !part.is_empty());

@@ -18,6 +18,7 @@ mod release;
 mod repositories;
 mod resolve;
 mod rootimgdir;
+mod rpm_repositories;
 mod rpm_tree;
 mod scripts;
 pub mod search;

@@ -23,6 +23,20 @@ impl Notes {
         self.warnings.push(Problem::new(message));
     }
 
+    /// A problem that several repositories may have in common; it is said once.
+    pub(super) fn problem_once(&mut self, message: String) {
+        if !self.problems.iter().any(|known| known.message == message) {
+            self.problem(message);
+        }
+    }
+
+    /// The same for a warning.
+    pub(super) fn warn_once(&mut self, message: String) {
+        if !self.warnings.iter().any(|known| known.message == message) {
+            self.warn(message);
+        }
+    }
+
     /// A reason why an agent must see the install root; one is said once.
     pub(super) fn needs_install(&mut self, reason: String) {
         if !self.needs_install.contains(&reason) {

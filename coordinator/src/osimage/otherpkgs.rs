@@ -13,7 +13,8 @@ use model::problem::Problem;
 use super::apt_tree::{self, Shape};
 use super::notes::Notes;
 use super::release::System;
-use super::repositories::{from_entry, is_usable, local_url, repository};
+use super::repositories::{from_entry, is_usable, local_url};
+use super::rpm_repositories;
 use super::rpm_tree::{has_repodata, no_repodata};
 use super::target::Target;
 
@@ -48,20 +49,22 @@ pub(super) fn repositories(target: &Target<'_>, passes: &[Pass], notes: &mut Not
     }
     let entries: Vec<RepositoryEntry> =
         split_repositories(&value).into_iter().filter_map(|entry| entry.parse().ok()).collect();
-    let elsewhere = entries.iter().any(|entry| matches!(entry.location, Location::Url(_)));
     let (named, bare) = subdirectories(passes);
     let mut found = Vec::new();
+    for (subdir, item) in &named {
+        must_be_somewhere(&entries, subdir, item, notes);
+    }
     for entry in &entries {
         match &entry.location {
             Location::Local(path) if entry.suite.is_none() => {
-                let search = Search { target, entry, path, elsewhere };
+                let search = Search { target, entry, path };
                 found.extend(named.iter().flat_map(|(subdir, item)| search.named(subdir, item, notes)));
                 found.extend(bare.then(|| search.itself(notes)).into_iter().flatten());
             }
             Location::Url(url) if release.system() != System::Apt => {
                 let named = named.iter().map(|(subdir, _)| format!("{}/{subdir}", url.trim_end_matches('/')));
                 let urls: Vec<_> = named.chain(bare.then(|| url.clone())).collect();
-                found.extend(urls.into_iter().filter_map(|url| repository(entry, url, "", Vec::new(), notes)));
+                found.extend(urls.into_iter().filter_map(|url| rpm_repositories::at(target, entry, url, &[], notes)));
             }
             _ => found.extend(from_entry(target, entry, notes)),
         }
@@ -69,22 +72,34 @@ pub(super) fn repositories(target: &Target<'_>, passes: &[Pass], notes: &mut Not
     found
 }
 
+/// A sub-directory that a name stands in must be in one of the local directories, unless a URL may have it.
+fn must_be_somewhere(entries: &[RepositoryEntry], subdir: &str, item: &PackageItem, notes: &mut Notes) {
+    let (mut missing, mut elsewhere) = (Vec::new(), false);
+    for entry in entries {
+        match &entry.location {
+            Location::Url(_) => elsewhere = true,
+            Location::Local(path) if path.join(subdir).is_dir() => return,
+            Location::Local(path) => missing.push(format!("`{}`", path.join(subdir).display())),
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!("`{subdir}/{}`: there is no directory {}", item.name, missing.join(" or "));
+        let place = if elsewhere { &mut notes.warnings } else { &mut notes.problems };
+        place.push(Problem::at(&item.at, message));
+    }
+}
+
 /// Looking below one local `otherpkgdir`.
 struct Search<'a> {
     target: &'a Target<'a>,
     entry: &'a RepositoryEntry,
     path: &'a Path,
-    /// Whether a URL could have what is not here.
-    elsewhere: bool,
 }
 
 impl Search<'_> {
     fn named(&self, subdir: &str, item: &PackageItem, notes: &mut Notes) -> Vec<Repository> {
         let directory = self.path.join(subdir);
         if !directory.is_dir() {
-            let message = format!("`{subdir}/{}`: there is no directory `{}`", item.name, directory.display());
-            let place = if self.elsewhere { &mut notes.warnings } else { &mut notes.problems };
-            place.push(Problem::at(&item.at, message));
             return Vec::new();
         }
         let before = notes.problems.len();
@@ -120,7 +135,7 @@ impl Search<'_> {
             return Vec::new();
         }
         let url = local_url(directory, notes);
-        repository(self.entry, url, "", Vec::new(), notes).into_iter().collect()
+        rpm_repositories::at(self.target, self.entry, url, &[directory, self.path], notes).into_iter().collect()
     }
 
     fn system(&self) -> System {

@@ -4,6 +4,8 @@
 
 use std::str::FromStr;
 
+use model::plan::RpmDatabase;
+
 /// Distribution words that xCAT or its users write, with the directory of their default files and the system.
 const WORDS: &[(&str, &str, System)] = &[
     ("rhels", "rh", System::Dnf),
@@ -105,6 +107,17 @@ impl Release {
         self.version.split('.').next().unwrap_or_default()
     }
 
+    /// rpm: what module streams are made for, the format of the image's rpm database, and where its rpm looks for it.
+    pub fn rpm(&self) -> (Option<String>, RpmDatabase, &'static str) {
+        let major: u32 = self.major().parse().unwrap_or(u32::MAX);
+        let fedora = self.word == "fedora";
+        let (modules, sqlite, moved) = if fedora { (29, 33, 36) } else { (8, 9, 10) };
+        let letter = if fedora { "f" } else { "el" };
+        let platform = (major >= modules).then(|| format!("platform:{letter}{major}"));
+        let database = if major >= sqlite { RpmDatabase::Sqlite } else { RpmDatabase::Bdb };
+        (platform, database, if major >= moved { "/usr/lib/sysimage/rpm" } else { "/var/lib/rpm" })
+    }
+
     /// apt's name for it, where we know it.
     pub fn codename(&self) -> Option<&'static str> {
         let known = |version: &str| self.version == version || self.version.starts_with(&format!("{version}."));
@@ -184,6 +197,15 @@ mod tests {
             let generic = found.genos();
             assert_eq!((found.system(), found.directory()), (system, directory), "{osvers}");
             assert_eq!((generic.as_deref(), found.codename()), (genos, codename), "{osvers}");
+        }
+        for (osvers, platform, database, folder) in [
+            ("centos7.9", None, RpmDatabase::Bdb, "/var/lib/rpm"),
+            ("rhels8.10", Some("platform:el8"), RpmDatabase::Bdb, "/var/lib/rpm"),
+            ("ol9.4", Some("platform:el9"), RpmDatabase::Sqlite, "/var/lib/rpm"),
+            ("alma10.0", Some("platform:el10"), RpmDatabase::Sqlite, "/usr/lib/sysimage/rpm"),
+            ("fedora41", Some("platform:f41"), RpmDatabase::Sqlite, "/usr/lib/sysimage/rpm"),
+        ] {
+            assert_eq!(release(osvers).rpm(), (platform.map(str::to_owned), database, folder), "{osvers}");
         }
         for bad in ["", "debian", "12", "windows11", "debian12..1", "debian12.x", "Debian12"] {
             assert!(bad.parse::<Release>().is_err(), "{bad}");

@@ -1,7 +1,8 @@
 //! The repositories of the system: `pkgdir`, read entry by entry (XCAT.md 1.2, 6.3, 6.9).
 //!
-//! A local directory is looked into: apt's suites and components are found there, rpm's are every directory below
-//! that has `repodata`. A URL is taken as it is. What is unsigned is refused unless the definition says `[trusted=yes]`.
+//! A local directory is looked into: apt's suites and components are found there; what is rpm's is in
+//! `rpm_repositories.rs`. A URL is taken as it is. What is unsigned is refused unless the definition says
+//! `[trusted=yes]`.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use super::apt_tree::{self, Shape};
 use super::files::{MAX_KEY, read_regular, reason};
 use super::notes::Notes;
 use super::release::System;
-use super::rpm_tree;
+use super::rpm_repositories;
 use super::target::Target;
 
 /// What `pkgdir` comes to.
@@ -92,8 +93,7 @@ pub(super) fn from_entry(target: &Target<'_>, entry: &RepositoryEntry, notes: &m
             notes.problem(message);
             Vec::new()
         }
-        (Location::Url(url), _) => repository(entry, url.clone(), "", Vec::new(), notes).into_iter().collect(),
-        (Location::Local(path), _) => rpm_local(target, entry, path, notes),
+        (_, System::Dnf | System::Zypper) => rpm_repositories::from_entry(target, entry, notes),
     }
 }
 
@@ -194,17 +194,6 @@ fn apt_suite(
     repository(entry, local_url(tree, notes), suite, components, notes)
 }
 
-fn rpm_local(target: &Target<'_>, entry: &RepositoryEntry, path: &Path, notes: &mut Notes) -> Vec<Repository> {
-    if !is_usable(target, path, notes) {
-        return Vec::new();
-    }
-    let found = rpm_tree::repodata_below(path);
-    if found.is_empty() {
-        notes.problem(rpm_tree::no_repodata(path));
-    }
-    found.into_iter().filter_map(|dir| repository(entry, local_url(&dir, notes), "", Vec::new(), notes)).collect()
-}
-
 /// Whether a local directory exists and agents can see it.
 pub(super) fn is_usable(target: &Target<'_>, path: &Path, notes: &mut Notes) -> bool {
     if !path.is_dir() {
@@ -229,40 +218,41 @@ pub(super) fn local_url(path: &Path, notes: &mut Notes) -> String {
 }
 
 /// Puts a repository together; `None` when its key can't be read.
-pub(super) fn repository(
+fn repository(
     entry: &RepositoryEntry,
     url: String,
     suite: &str,
     components: Vec<String>,
     notes: &mut Notes,
 ) -> Option<Repository> {
-    let trust = trust(entry, notes)?;
+    let trust = said_trust(entry, notes)?;
     Some(Repository { url, suite: suite.to_owned(), components, trust, source: entry.source.clone() })
 }
 
-fn trust(entry: &RepositoryEntry, notes: &mut Notes) -> Option<RepositoryTrust> {
+/// The trust that an entry asks for, the distribution's own if it says nothing; `None` when its key can't be read.
+pub(super) fn said_trust(entry: &RepositoryEntry, notes: &mut Notes) -> Option<RepositoryTrust> {
     let Some(path) = &entry.signed_by else {
         return Some(if entry.trusted { RepositoryTrust::Unsigned } else { RepositoryTrust::Distribution });
     };
-    let bytes = match read_regular(path, MAX_KEY) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            notes.problem(format!(
-                "cannot read the key `{}` of `{}`: {}",
-                path.display(),
-                entry.source,
-                reason(&error)
-            ));
-            return None;
-        }
-    };
-    let armoured = bytes.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----");
-    if !armoured && bytes.first().is_none_or(|first| first & 0x80 == 0) {
-        notes.problem(format!("`{}` is not an OpenPGP public key; export one with `gpg --export`", path.display()));
-        return None;
-    }
     if entry.trusted {
         notes.warn(format!("`{}` has a key and trusted=yes; the key is used", entry.source));
     }
-    Some(RepositoryTrust::Key { path: path.clone(), content: Content::from_bytes(bytes) })
+    match key_bytes(path) {
+        Ok(bytes) => Some(RepositoryTrust::Key { path: path.clone(), content: Content::from_bytes(bytes) }),
+        Err(error) => {
+            notes.problem(format!("{error} (the key of `{}`)", entry.source));
+            None
+        }
+    }
+}
+
+/// The bytes of a file that looks like an OpenPGP public key, or why it can't be one.
+pub(super) fn key_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read_regular(path, MAX_KEY)
+        .map_err(|error| format!("cannot read the key `{}`: {}", path.display(), reason(&error)))?;
+    let armoured = bytes.starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----");
+    if !armoured && bytes.first().is_none_or(|first| first & 0x80 == 0) {
+        return Err(format!("`{}` is not an OpenPGP public key; export one with `gpg --export`", path.display()));
+    }
+    Ok(bytes)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use model::arch::Arch;
 use model::osimage::Osimage;
-use model::plan::{BuildPlan, Interfaces, KernelChoice, PLAN_VERSION, PackageSystem, Repository, Script};
+use model::plan::{BuildPlan, Interfaces, KernelChoice, PLAN_VERSION, PackageSystem, Repository, Script, Update};
 use model::problem::Problem;
 
 use super::lists::Lists;
@@ -104,6 +104,8 @@ impl Found {
             other_repositories: self.other_repositories,
             passes: self.lists.os,
             other_passes: self.lists.other,
+            update: Update::from_word(target.value("update")),
+            scriptlets_may_fail: target.osimage.list("scriptletsmayfail").into_iter().map(str::to_owned).collect(),
             environment: target.environment.clone(),
             kernel: self.kernel,
             drivers: self.drivers,
@@ -120,7 +122,11 @@ impl Found {
 fn package_system(release: &Release, found: &Repositories) -> PackageSystem {
     match release.system() {
         System::Apt => PackageSystem::Apt { suite: found.suite.clone() },
-        System::Dnf => PackageSystem::Dnf { releasever: release.major().to_owned() },
+        System::Dnf => {
+            let (platform, database, folder) = release.rpm();
+            let releasever = release.major().to_owned();
+            PackageSystem::Dnf { releasever, platform, database, database_dir: folder.into() }
+        }
         System::Zypper => PackageSystem::Zypper,
     }
 }
@@ -159,7 +165,7 @@ fn script_environment(
 
 /// The rest of the attributes that matter: taken as they are, or, where xCAT acts on them and we don't, said.
 fn remaining(target: &Target<'_>, notes: &mut Notes) {
-    for name in ["nodebootif", "otherifce"] {
+    for name in ["nodebootif", "otherifce", "update", "scriptletsmayfail"] {
         if let Some(value) = target.osimage.get(name) {
             notes.given(name, value);
         }

@@ -1,4 +1,5 @@
 use model::agent::{AgentFacts, Drained};
+use model::plan::RpmDatabase;
 
 use super::*;
 use crate::samples;
@@ -55,9 +56,13 @@ fn each_thing_that_an_agent_lacks_is_named() {
     let mut wanted = build(1, Arch::X86_64, "/i/a");
     wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
     type Spoil = fn(&mut Node, &mut Build);
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 11] = [
         (|_, b| b.arch = Arch::Ppc64le, "it is x86_64, the image is ppc64le"),
         (|a, _| a.facts().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
+        (
+            |_, b| b.needs.rpm_database = Some(RpmDatabase::Bdb),
+            "its rpm can't write a database that the image's rpm could",
+        ),
         (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
         (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
         (|a, _| a.connected = false, "not connected"),
@@ -88,6 +93,30 @@ fn the_nearest_os_wins_and_then_the_least_loaded() {
     same.in_hand = 1;
     let idle = agent("d-idle", Arch::X86_64, "debian12");
     assert_eq!(assigned(&builds, &[same, idle]), [on(1, "d-idle")]);
+}
+
+#[test]
+fn rpm_databases_are_matched_and_builds_of_one_source_are_near() {
+    let mut el9 = build(1, Arch::X86_64, "/i/a");
+    el9.needs = Needs {
+        package_system: "dnf".into(),
+        rpm_database: Some(RpmDatabase::Sqlite),
+        osvers: "rhels9.4".into(),
+        ..Needs::default()
+    };
+    let mut el8 = el9.clone();
+    el8.needs.rpm_database = Some(RpmDatabase::Bdb);
+    let node = |name: &str, os: &str, words: &[&str]| {
+        let mut node = agent(name, Arch::X86_64, os);
+        node.facts().package_systems = words.iter().map(|word| (*word).to_owned()).collect();
+        node
+    };
+    let debian = node("a", "debian12", &["apt", "dnf", "yum", "rpmdb-sqlite"]);
+    let rocky = node("b", "rocky9.2", &["dnf", "yum", "rpmdb-sqlite"]);
+    let old = node("c", "almalinux8.9", &["dnf", "yum", "rpmdb-bdb"]);
+    let nodes = [debian, rocky, old];
+    assert_eq!(assigned(&[el9], &nodes), [on(1, "b")]);
+    assert_eq!(assigned(&[el8], &nodes), [on(1, "c")]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! The table is the one source for checks, for `lsdef -h` and for completion. The kinds are checked in
 //! `check.rs`; what a value means for a build is the resolver's business.
 
+use crate::plan::Update;
+
 /// The name of the attribute that opens every stanza; it is not settable.
 pub const OBJTYPE: &str = "objtype";
 /// The object type that this system handles.
@@ -46,10 +48,8 @@ pub enum Kind {
     Environment,
     /// Comma list of `path argument argument`.
     Scripts,
-    /// Comma list of repositories, any number of them local.
+    /// Comma list of repositories.
     Repositories,
-    /// Comma list of repositories, at most one of them local.
-    OtherRepositories,
     /// An octal mode such as `755`.
     Mode,
     /// NFS mount options of a statelite root.
@@ -103,7 +103,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     any("osupdatename", Kind::List, "names of osdistroupdates"),
     any("osvers", Kind::Word, "distribution and version: rhels9.4, debian12"),
     linux("otherifce", Kind::List, "further interfaces to configure by DHCP"),
-    linux("otherpkgdir", Kind::OtherRepositories, "repositories of additional packages, at most one of them local"),
+    linux("otherpkgdir", Kind::Repositories, "repositories of additional packages"),
     linux("otherpkglist", Kind::Paths, "files that name additional packages"),
     linux("partitionfile", Kind::Text, "partitioning of local disks"),
     linux("permission", Kind::Mode, "mode of statelite's mount point; 755 unless given"),
@@ -116,9 +116,15 @@ pub const ATTRIBUTES: &[Attribute] = &[
     any("provmethod", Kind::OneOf(PROVMETHODS), "how nodes get it: netboot, statelite, install, …"),
     any("rootfstype", Kind::OneOf(&["nfs", "ramdisk"]), "statelite: where the root lives"),
     linux("rootimgdir", Kind::Path, "directory of the kernel, the initrds and the root image"),
+    linux("scriptletsmayfail", Kind::List, "rpm: packages whose scriptlets may fail without failing the build"),
     any("serverrole", Kind::OneOfEach(SERVER_ROLES), "roles of the nodes"),
     any("synclists", Kind::Paths, "files that say what is copied into the image"),
     linux("template", Kind::Text, "install images: the installer's template"),
+    linux(
+        "update",
+        Kind::OneOf(Update::WORDS),
+        "bring every package up to date: no, otherpkgs (after each of its passes), all",
+    ),
     linux("usercomment", Kind::Text, "free text"),
 ];
 
@@ -146,7 +152,7 @@ mod tests {
     fn the_table_is_sorted_and_names_no_attribute_twice() {
         assert!(ATTRIBUTES.windows(2).all(|pair| pair[0].name < pair[1].name));
         assert!(find("imagename").is_none() && find(OBJTYPE).is_none());
-        assert_eq!(ATTRIBUTES.iter().filter(|attribute| attribute.linux_only).count(), 22);
+        assert_eq!(ATTRIBUTES.iter().filter(|attribute| attribute.linux_only).count(), 24);
     }
 
     #[test]

@@ -43,8 +43,7 @@ fn by_kind(kind: Kind, value: &str) -> Vec<String> {
         Kind::Bool => one(check_one_of(&["yes", "no", "1", "0"], value)),
         Kind::Environment => split_list(value).filter_map(check_variable).collect(),
         Kind::Scripts => split_list(value).filter_map(|entry| check_path(first_word(entry))).collect(),
-        Kind::Repositories => check_repositories(value, usize::MAX),
-        Kind::OtherRepositories => check_repositories(value, 1),
+        Kind::Repositories => check_repositories(value),
         Kind::Mode => one(check_mode(value)),
         Kind::NfsRootOptions => check_nfs_root_options(value),
         Kind::DriverSources => split_list(value).filter_map(check_driver_source).collect(),
@@ -89,22 +88,13 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
     starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn check_repositories(value: &str, most_local: usize) -> Vec<String> {
-    let (mut problems, mut local) = (Vec::new(), 0);
-    for entry in split_repositories(value) {
-        match entry.parse::<RepositoryEntry>() {
-            Err(error) => problems.push(error.to_string()),
-            Ok(RepositoryEntry { location: Location::Url(_), .. }) => {}
-            Ok(RepositoryEntry { location: Location::Local(path), .. }) => {
-                local += 1;
-                problems.extend(check_path(&path.to_string_lossy()));
-            }
-        }
-    }
-    if local > most_local {
-        problems.push("at most only 1 local dir in otherpkgdir is supported; serve the others by http".to_owned());
-    }
-    problems
+fn check_repositories(value: &str) -> Vec<String> {
+    let check = |entry: &str| match entry.parse::<RepositoryEntry>() {
+        Err(error) => Some(error.to_string()),
+        Ok(RepositoryEntry { location: Location::Url(_), .. }) => None,
+        Ok(RepositoryEntry { location: Location::Local(path), .. }) => check_path(&path.to_string_lossy()),
+    };
+    split_repositories(value).into_iter().filter_map(check).collect()
 }
 
 fn check_mode(mode: &str) -> Option<String> {
@@ -162,6 +152,9 @@ mod tests {
             ("kernelver", "5.14.0-427.el9.x86_64"),
             ("pkglist", ""),
             ("disable", "1"),
+            ("otherpkgdir", "/a,/b,http://c/d"),
+            ("update", "otherpkgs"),
+            ("scriptletsmayfail", "mlnx-ofed-kmod, gpfs.base"),
             ("addkcmdline", "console=ttyS1,115200 quiet R::x"),
         ];
         for (name, value) in table {
@@ -188,7 +181,8 @@ mod tests {
             ("rootimgdir", "netboot/x", 1, "absolute"),
             ("rootimgdir", "/install/../etc", 1, "`..`"),
             ("pkglist", "/a,b,c", 2, "`b` must be an absolute path"),
-            ("otherpkgdir", "/a,/b", 1, "at most only 1 local dir in otherpkgdir is supported"),
+            ("otherpkgdir", "/a,/b/../c", 1, "`..`"),
+            ("update", "yes", 1, "is not one of no, otherpkgs, all"),
             ("permission", "789", 1, "octal"),
             ("permission", "7", 1, "octal"),
             ("environvar", "A=1,2B=1,novalue", 2, "`2B` is not the name"),

@@ -216,7 +216,7 @@ impl Osimage {
 
 fn items<'a>(name: &str, value: &'a str) -> Vec<&'a str> {
     match find(name).map(|attribute| attribute.kind) {
-        Some(Kind::Repositories | Kind::OtherRepositories) => split_repositories(value),
+        Some(Kind::Repositories) => split_repositories(value),
         _ => split_list(value).collect(),
     }
 }

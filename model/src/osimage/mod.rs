@@ -9,6 +9,7 @@ mod check;
 pub mod definition;
 pub mod repository;
 mod trust;
+mod update;
 
 pub use attribute::{Attribute, Kind};
 pub use change::{AttributeChange, InvalidChange};
@@ -16,3 +17,4 @@ pub(crate) use check::is_variable_name;
 pub use definition::Osimage;
 pub use repository::{Location, RepositoryEntry};
 pub use trust::trust_as_xcat;
+pub use update::{silent_about_updates, update_as_xcat};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use model::build::{Artefact, AttemptRecord, Build, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, BuildId, Generation};
 use model::name::AgentName;
+use model::plan::RpmDatabase;
 
 use super::{path_text, some_text};
 use crate::v1;
@@ -38,7 +39,8 @@ impl From<Build> for v1::Build {
             warnings,
             cancel_by: _,
         } = build;
-        let Needs { package_system, osvers, install, agent } = needs;
+        let Needs { package_system, rpm_database, osvers, install, agent } = needs;
+        let rpm_database = rpm_database.map_or_else(String::new, |database| database.backend().to_owned());
         Self {
             id: id.get(),
             osimage: osimage.into(),
@@ -57,7 +59,7 @@ impl From<Build> for v1::Build {
             artefacts: artefacts.into_iter().map(Into::into).collect(),
             warnings,
             activity: String::new(),
-            needs: Some(v1::Needs { package_system, osvers, install }),
+            needs: Some(v1::Needs { package_system, osvers, install, rpm_database }),
             pack: Some(pack.into()),
             plan: plan.unwrap_or_default(),
         }
@@ -90,14 +92,15 @@ impl TryFrom<v1::Build> for Build {
             pack,
             plan,
         } = wire;
-        let v1::Needs { package_system, osvers, install } = needs.of_field("needs")?;
+        let v1::Needs { package_system, osvers, install, rpm_database } = needs.of_field("needs")?;
+        let rpm_database = RpmDatabase::ALL.into_iter().find(|known| known.backend() == rpm_database);
         let agent = some_text(agent).map(AgentName::try_from).transpose().of_field("agent")?;
         Ok(Self {
             id: BuildId::new(id).of_field("id")?,
             osimage: osimage.parse().of_field("osimage")?,
             revision,
             arch: arch.parse().of_field("arch")?,
-            needs: Needs { package_system, osvers, install, agent },
+            needs: Needs { package_system, rpm_database, osvers, install, agent },
             rootimgdir: rootimgdir.into(),
             part: part_of_wire(part)?,
             pack: pack.of_field("pack")?.into(),

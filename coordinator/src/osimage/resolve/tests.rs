@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use model::osimage::AttributeChange;
-use model::plan::{Content, KernelChoice, Origin, RepositoryTrust};
+use model::plan::{Content, KernelChoice, Origin, RepositoryTrust, RpmDatabase};
 
 use super::*;
 
@@ -63,6 +63,7 @@ impl Mn {
 
 const DEBIAN: [&str; 4] = ["osvers=debian12", "osarch=amd64", "profile=compute", "provmethod=netboot"];
 const ROCKY: [&str; 4] = ["osvers=rocky9.3", "osarch=x86_64", "profile=compute", "provmethod=netboot"];
+const KEY: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
 const BOOT: &str = "linux-image-amd64\ndracut, dracut-network\ncurl, nfs-common, procps\n";
 
 fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -280,8 +281,15 @@ fn rpm_trees_give_a_repository_for_every_repodata() {
         mn.write(&format!("install/rocky9.3/x86_64/{part}/repodata/repomd.xml"), "");
     }
     mn.write("install/post/otherpkgs/rocky9.3/x86_64/gpfs/repodata/repomd.xml", "");
+    mn.write("install/rocky9.3/x86_64/RPM-GPG-KEY-Rocky-9", KEY);
     let plan = mn.resolve(&with(&ROCKY, &["pkglist=@/lists/base"])).unwrap().plan;
-    assert_eq!(plan.packages, PackageSystem::Dnf { releasever: "9".into() });
+    let packages = PackageSystem::Dnf {
+        releasever: "9".into(),
+        platform: Some("platform:el9".into()),
+        database: RpmDatabase::Sqlite,
+        database_dir: "/var/lib/rpm".into(),
+    };
+    assert_eq!((&plan.packages, plan.packages.name()), (&packages, "dnf"));
     let urls: Vec<_> = plan.repositories.iter().map(|repository| mn.short(&repository.url)).collect();
     assert_eq!(urls, ["file://@/install/rocky9.3/x86_64/AppStream", "file://@/install/rocky9.3/x86_64/BaseOS"]);
     assert_eq!(plan.warnings, Vec::<String>::new());
@@ -298,6 +306,52 @@ fn rpm_trees_give_a_repository_for_every_repodata() {
     let plan = mn.resolve(&with(&ROCKY, &words)).unwrap().plan;
     let urls: Vec<_> = plan.other_repositories.iter().map(|repository| repository.url.as_str()).collect();
     assert_eq!(urls, ["http://mn/o/gpfs", "http://mn/o/none", "http://mn/o"]);
+}
+
+#[test]
+fn an_rpm_repository_is_checked_or_said_to_be_trusted() {
+    let mn = Mn::new();
+    mn.write("lists/base", "kernel\ndracut\ndracut-network\ncurl\n");
+    mn.write("lists/other", "gpfs/gpfs.base\n");
+    for tree in ["medium/BaseOS", "bare/a", "bare/b", "post/gpfs"] {
+        mn.write(&format!("install/{tree}/repodata/repomd.xml"), "");
+    }
+    mn.write("install/medium/RPM-GPG-KEY-x", KEY);
+    mn.write("install/medium/RPM-GPG-KEY-y", KEY);
+    mn.write("install/medium/RPM-GPG-KEY-junk", "hello");
+    mn.write("own.asc", KEY);
+    let trust = |pkgdir: &str, other: &str| {
+        let words = [format!("pkgdir={pkgdir}"), format!("otherpkgdir={other}")];
+        let words = ["pkglist=@/lists/base", "otherpkglist=@/lists/other", &words[0], &words[1]];
+        let plan = mn.resolve(&with(&ROCKY, &words))?.plan;
+        let said = |repository: &Repository| match &repository.trust {
+            RepositoryTrust::Distribution => "the node's".to_owned(),
+            RepositoryTrust::Unsigned => "unchecked".to_owned(),
+            RepositoryTrust::Key { path, .. } => mn.short(&path.display().to_string()),
+            RepositoryTrust::Medium { keys } => {
+                keys.iter().map(|key| mn.short(&key.path.display().to_string())).collect::<Vec<_>>().join(" ")
+            }
+        };
+        Ok::<_, Vec<String>>(plan.repositories.iter().chain(&plan.other_repositories).map(said).collect::<Vec<_>>())
+    };
+    let medium = "@/install/medium/RPM-GPG-KEY-x @/install/medium/RPM-GPG-KEY-y".to_owned();
+    let unchecked = || "unchecked".to_owned();
+    let (node, own) = ("the node's".to_owned(), "@/own.asc".to_owned());
+    assert_eq!(trust("@/install/medium", "[trusted=yes] @/install/post"), Ok(vec![medium.clone(), unchecked()]));
+    assert_eq!(trust("@/install/medium,http://u/r", "http://u"), Ok(vec![medium.clone(); 3]));
+    assert_eq!(trust("http://u/r", "[signed-by=@/own.asc] @/install/post"), Ok(vec![node, own]));
+    assert_eq!(
+        trust("[trusted=yes] @/install/bare", "@/install/medium,[trusted=yes] @/install/post").unwrap().len(),
+        3
+    );
+    // Two repositories without a key, and a third: each entry is told of once.
+    let found = trust("@/install/bare", "@/install/post").unwrap_err();
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("`@/install/bare`: there is no key")
+            && found[0].contains("`[trusted=yes] @/install/bare`")
+    );
+    assert!(found[1].starts_with("@/lists/other:1: `@/install/post`: there is no key"), "{found:#?}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn build(state: BuildState) -> Build {
         arch: Arch::Ppc64le,
         needs: Needs {
             package_system: "dnf".into(),
+            rpm_database: Some(RpmDatabase::Sqlite),
             osvers: "rhels9.4".into(),
             install: vec!["a script reads it".into()],
             agent: Some("p9-01".parse().unwrap()),

@@ -1,0 +1,294 @@
+//! [`DnfRoot`]: dnf (or yum), run on the node and working on the image.
+//!
+//! Nothing of the node's own configuration takes part but its way to a mirror. Lists, packages and logs of the
+//! transaction lie in the attempt's work folder, shown below `/run`, which is no part of the image.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use model::plan::{PackageItem, PackageSystem, Repository, RepositoryTrust, RpmDatabase};
+
+use super::context::Context;
+use super::failure::StageError;
+use super::inside::Inside;
+use super::rpmdb;
+use crate::pkg::dnf::{self, Kernels, Settings, Verb};
+use crate::pkg::ini::{self, Section};
+use crate::pkg::scriptlets::{Failed, Listener};
+use crate::pkg::{Installed, names, rpm, words, yum};
+use crate::sys::exec::Cmd;
+use crate::sys::mount::Mounts;
+use crate::worker::report::StageLog;
+
+/// Where lists and packages lie while the image is open, seen from inside it.
+const CACHE: &str = "/run/imgctl-dnf";
+
+/// Where the keys of a Red Hat's own distribution lie on a node.
+const NODE_KEYS: &str = "/etc/pki/rpm-gpg";
+
+/// The kernel's package would make an initrd that nobody uses, for minutes, by these.
+const INITRD_HOOKS: [&str; 2] = ["50-dracut.install", "51-dracut-rescue.install"];
+
+/// What the plan says of the system, in one piece.
+#[derive(Debug, Clone, Copy)]
+struct System<'a> {
+    releasever: &'a str,
+    platform: Option<&'a str>,
+    database: RpmDatabase,
+    folder: &'a Path,
+}
+
+fn system<'a>(context: &Context<'a>) -> Result<System<'a>, StageError> {
+    match &context.plan.packages {
+        PackageSystem::Dnf { releasever, platform, database, database_dir } => {
+            Ok(System { releasever, platform: platform.as_deref(), database: *database, folder: database_dir })
+        }
+        other => Err(StageError::build(format!("{} is not rpm's", other.name()), "report this as a fault of imgctl")),
+    }
+}
+
+/// The program that does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Dnf,
+    Yum,
+}
+
+/// Makes the empty tree.
+pub fn make(context: &Context<'_>) -> Result<(), StageError> {
+    // The build's own mounts stand on these, so that no package can set their modes.
+    for (name, mode) in [("", 0o755), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755)] {
+        let path = context.root.join(name);
+        DirBuilder::new().mode(mode).create(&path).map_err(StageError::file("make", &path))?;
+    }
+    Ok(())
+}
+
+/// What is installed in the image.
+pub fn installed(context: &Context<'_>) -> Result<Vec<Installed>, StageError> {
+    let System { database, folder, .. } = system(context)?;
+    rpmdb::prepare(context, folder, database)?;
+    rpmdb::installed(context)
+}
+
+/// The image with dnf at work on it.
+#[derive(Debug)]
+pub struct DnfRoot<'a> {
+    context: &'a Context<'a>,
+    log: &'a StageLog<'a>,
+    system: System<'a>,
+    program: Program,
+    config: PathBuf,
+    /// The ids of the repositories with the definition's own words for each.
+    sources: BTreeMap<String, String>,
+    hooks: Vec<PathBuf>,
+    inside: Inside<'a>,
+    mounts: Mounts,
+    transactions: Cell<u32>,
+}
+
+impl<'a> DnfRoot<'a> {
+    /// Makes the image ready and reads every repository.
+    pub fn open<'r>(
+        context: &'a Context<'a>,
+        log: &'a StageLog<'a>,
+        repositories: impl Iterator<Item = &'r Repository>,
+    ) -> Result<Self, StageError> {
+        let system = system(context)?;
+        rpmdb::prepare(context, system.folder, system.database)?;
+        let program = if context.order.facts.has("dnf") { Program::Dnf } else { Program::Yum };
+        let sections = sections(context, repositories)?;
+        sections.iter().for_each(|section| log.say(section.said()));
+        let config = write_config(context, system, program, &sections)?;
+        let sources = sections.iter().map(|section| (section.id.clone(), section.repository.source.clone())).collect();
+        let inside = Inside::open(&context.root, log)?;
+        let mut mounts = Mounts::default();
+        show_cache(context, &mut mounts)?;
+        let hooks = hide_hooks(&context.root)?;
+        let transactions = Cell::new(0);
+        let root = Self { context, log, system, program, config, sources, hooks, inside, mounts, transactions };
+        root.carry_out(Verb::Refresh, &BTreeMap::new(), &[])?;
+        Ok(root)
+    }
+
+    /// Installs these in one transaction.
+    pub fn install(&self, items: &[PackageItem], environment: &BTreeMap<String, String>) -> Result<(), StageError> {
+        self.carry_out(Verb::Install(&names(items, rpm::is_name)?), environment, items)
+    }
+
+    /// Removes those of these that are there.
+    pub fn remove(&self, items: &[PackageItem], environment: &BTreeMap<String, String>) -> Result<(), StageError> {
+        self.carry_out(Verb::Remove(&names(items, rpm::is_name)?), environment, items)
+    }
+
+    /// Brings everything up to date.
+    pub fn update(&self, kernels: Kernels, environment: &BTreeMap<String, String>) -> Result<(), StageError> {
+        self.carry_out(Verb::Update(kernels), environment, &[])
+    }
+
+    fn carry_out(
+        &self,
+        verb: Verb<'_>,
+        environment: &BTreeMap<String, String>,
+        items: &[PackageItem],
+    ) -> Result<(), StageError> {
+        let System { releasever, .. } = self.system;
+        let (root, config) = (&self.context.root, &self.config);
+        let (program, args) = match self.program {
+            Program::Dnf => ("dnf", dnf::args(verb, config, root, releasever)),
+            Program::Yum => ("yum", yum::args(verb, config, root, releasever)),
+        };
+        let cmd = Cmd::new(program).args(args).envs(&self.context.package_environment(environment));
+        let cmd = cmd.env("HOME", rpmdb::home(self.context));
+        let mut listener = Listener::default();
+        let outcome = self.log.run_heard(&cmd, &mut |line| listener.hear(line));
+        self.judge_scriptlets(listener.failed)?;
+        outcome.map_err(|error| match words::dnf::explain(error.lines(), items, &self.sources) {
+            Some(found) => found.into(),
+            None => StageError::from(error),
+        })?;
+        self.transactions.set(self.transactions.get() + u32::from(verb != Verb::Refresh));
+        Ok(())
+    }
+
+    /// A scriptlet that fails leaves a package half installed, and the program says that all is well.
+    fn judge_scriptlets(&self, failed: Vec<Failed>) -> Result<(), StageError> {
+        let may_fail = |one: &Failed| !one.is_fatal() && self.context.plan.scriptlets_may_fail.contains(&one.package);
+        let (allowed, not): (Vec<_>, Vec<_>) = failed.into_iter().partition(may_fail);
+        for one in allowed {
+            self.log.say(format!("warning: {}; scriptletsmayfail allows it", one.sentence()));
+        }
+        let Some(first) = not.first() else { return Ok(()) };
+        let sentences: Vec<String> = not.iter().map(Failed::sentence).collect();
+        let hint = if first.is_fatal() {
+            "without that scriptlet the package can't be installed or removed; look at its lines in the log".to_owned()
+        } else {
+            let names: BTreeSet<&str> = not.iter().map(|one| one.package.as_str()).collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            format!("if the image does without it, set scriptletsmayfail={}", names.join(","))
+        };
+        Err(StageError::build(sentences.join("; "), hint))
+    }
+
+    /// Has the image's own rpm list what was installed, and puts the image back as it was.
+    pub fn close(self) -> Result<(), StageError> {
+        let Self { context, log, system, hooks, inside, mut mounts, transactions, .. } = self;
+        let settled = match transactions.get() {
+            0 => Ok(()),
+            _ => rpmdb::settle(context, log, system.folder, system.database),
+        };
+        for hook in hooks {
+            fs::remove_file(&hook).map_err(StageError::file("remove", &hook))?;
+        }
+        mounts.release()?;
+        inside.close()?;
+        settled
+    }
+}
+
+/// The repositories with their names in this build, and their keys written down.
+fn sections<'r>(
+    context: &Context<'_>,
+    repositories: impl Iterator<Item = &'r Repository>,
+) -> Result<Vec<Section<'r>>, StageError> {
+    let of_os = context.plan.repositories.len();
+    let section = |(index, repository): (usize, &'r Repository)| {
+        let id = if index < of_os { format!("os-{}", index + 1) } else { format!("otherpkgs-{}", index + 1 - of_os) };
+        let keys = keys(context, &id, repository)?;
+        Ok(Section { id, repository, keys })
+    };
+    repositories.enumerate().map(section).collect()
+}
+
+/// The files that a repository's packages are checked with.
+fn keys(context: &Context<'_>, id: &str, repository: &Repository) -> Result<Option<Vec<PathBuf>>, StageError> {
+    let carried = match &repository.trust {
+        RepositoryTrust::Unsigned => return Ok(None),
+        RepositoryTrust::Distribution => return keys_of_node(repository).map(Some),
+        RepositoryTrust::Key { path, content } => vec![(path, content)],
+        RepositoryTrust::Medium { keys } => keys.iter().map(|key| (&key.path, &key.content)).collect(),
+    };
+    let folder = context.work.join("keys").join(id);
+    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+    let write = |(path, content): (&PathBuf, &model::plan::Content)| {
+        let damaged = || StageError::build(format!("the key `{}` is damaged in the plan", path.display()), "");
+        let bytes = content.to_bytes().ok_or_else(damaged)?;
+        // A blank in its name would end the value.
+        let name = path.file_name().unwrap_or_default().to_string_lossy().replace(char::is_whitespace, "_");
+        let file = folder.join(name);
+        fs::write(&file, bytes).map_err(StageError::file("write the key", &file))?;
+        Ok(file)
+    };
+    carried.into_iter().map(write).collect::<Result<_, _>>().map(Some)
+}
+
+fn keys_of_node(repository: &Repository) -> Result<Vec<PathBuf>, StageError> {
+    let entries = fs::read_dir(NODE_KEYS).into_iter().flatten().flatten();
+    let mut keys: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    keys.sort();
+    if keys.is_empty() {
+        return Err(StageError::node(
+            format!("this node has no key to check {} with (none in {NODE_KEYS})", repository.source),
+            format!(
+                "write `[signed-by=/path/key] {0}` or, if you trust it unchecked, `[trusted=yes] {0}`",
+                repository.source
+            ),
+        ));
+    }
+    Ok(keys)
+}
+
+fn write_config(
+    context: &Context<'_>,
+    system: System<'_>,
+    program: Program,
+    sections: &[Section<'_>],
+) -> Result<PathBuf, StageError> {
+    let own = match program {
+        Program::Dnf => "/etc/dnf/dnf.conf",
+        Program::Yum => "/etc/yum.conf",
+    };
+    let carried = ini::carried(&fs::read_to_string(own).unwrap_or_default());
+    let settings = Settings {
+        nowhere: &context.work.join("nowhere"),
+        cache: Path::new(CACHE),
+        platform: system.platform,
+        carried: &carried,
+        sections,
+    };
+    let text = match program {
+        Program::Dnf => dnf::config(&settings),
+        Program::Yum => yum::config(&settings),
+    };
+    let path = context.work.join("dnf.conf");
+    fs::write(&path, text).map_err(StageError::file("write", &path))?;
+    Ok(path)
+}
+
+fn show_cache(context: &Context<'_>, mounts: &mut Mounts) -> Result<(), StageError> {
+    let cache = context.work.join("dnf");
+    let shown = context.root.join(CACHE.trim_start_matches('/'));
+    for folder in [&cache.join("cache"), &cache.join("log"), &shown] {
+        fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;
+    }
+    mounts.bind_one(&cache, &shown)?;
+    Ok(())
+}
+
+/// Masks the hooks by which a kernel's package has an initrd made, unless the image has its own say in it.
+fn hide_hooks(root: &Path) -> Result<Vec<PathBuf>, StageError> {
+    let folder = root.join("etc/kernel/install.d");
+    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+    let mut hidden = Vec::new();
+    for name in INITRD_HOOKS {
+        let hook = folder.join(name);
+        if hook.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink("/dev/null", &hook).map_err(StageError::file("make", &hook))?;
+            hidden.push(hook);
+        }
+    }
+    Ok(hidden)
+}

@@ -1,0 +1,149 @@
+//! What dnf is told. Pure: a build's settings and sections in, text and arguments out.
+//!
+//! dnf runs on the node and works on the image (`--installroot`), with nothing of the node's own configuration but
+//! the way to a mirror.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::ini::Section;
+
+/// What dnf and yum are asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb<'a> {
+    /// Fetch the lists of every repository, or say which can't be read.
+    Refresh,
+    /// Install these, in one transaction.
+    Install(&'a [&'a str]),
+    /// Remove these.
+    Remove(&'a [&'a str]),
+    /// Bring everything up to date.
+    Update(Kernels),
+}
+
+/// Whether an update may bring another kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// It may.
+    Too,
+    /// The one that was asked for stays (`kernelver`).
+    Kept,
+}
+
+/// What a configuration is made of.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// A folder that is not there, so that nothing is read from it.
+    pub nowhere: &'a Path,
+    /// Where lists and packages are kept, and where the program logs, as seen from inside the image.
+    pub cache: &'a Path,
+    /// What module streams are made for.
+    pub platform: Option<&'a str>,
+    /// From the node's own configuration.
+    pub carried: &'a [String],
+    /// The repositories of the build.
+    pub sections: &'a [Section<'a>],
+}
+
+/// The configuration file.
+pub fn config(settings: &Settings<'_>) -> String {
+    let (nowhere, cache) = (settings.nowhere.display(), settings.cache.display());
+    let mut lines = vec![
+        "[main]".to_owned(),
+        // The node's own repositories, variables and plugins are the node's.
+        format!("reposdir={nowhere}"),
+        format!("varsdir={nowhere}"),
+        "plugins=0".to_owned(),
+        format!("cachedir={cache}/cache"),
+        format!("logdir={cache}/log"),
+        // Every pass of a build sees the same lists.
+        "metadata_expire=-1".to_owned(),
+        "gpgcheck=1".to_owned(),
+        "skip_if_unavailable=0".to_owned(),
+        "strict=1".to_owned(),
+        "install_weak_deps=1".to_owned(),
+        "diskspacecheck=1".to_owned(),
+        // The kernel that the node runs has no meaning for the image.
+        "protect_running_kernel=0".to_owned(),
+        "deltarpm=0".to_owned(),
+        "countme=0".to_owned(),
+        "color=never".to_owned(),
+    ];
+    lines.extend(settings.platform.map(|platform| format!("module_platform_id={platform}")));
+    lines.extend(settings.carried.iter().cloned());
+    let sections: String = settings.sections.iter().map(|section| format!("\n{}", section.text())).collect();
+    lines.join("\n") + "\n" + &sections
+}
+
+/// All arguments of dnf.
+pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-y".into(), "-c".into(), config.into()];
+    args.push(format!("--installroot={}", root.display()).into());
+    args.push(format!("--releasever={releasever}").into());
+    match verb {
+        Verb::Refresh => args.push("makecache".into()),
+        Verb::Install(names) => push(&mut args, "install", names),
+        Verb::Remove(names) => push(&mut args, "remove", names),
+        Verb::Update(kernels) => {
+            if kernels == Kernels::Kept {
+                args.push("--exclude=kernel*".into());
+            }
+            args.push("upgrade".into());
+        }
+    }
+    args
+}
+
+fn push(args: &mut Vec<OsString>, verb: &str, names: &[&str]) {
+    args.extend([verb.into(), "--".into()]);
+    args.extend(names.iter().map(OsString::from));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(verb: Verb<'_>) -> String {
+        let args = args(verb, Path::new("/w/dnf.conf"), Path::new("/s/rootimg"), "9");
+        args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_verb_has_its_command_line() {
+        let front = "-y -c /w/dnf.conf --installroot=/s/rootimg --releasever=9";
+        for (verb, rest) in [
+            (Verb::Refresh, "makecache"),
+            (Verb::Install(&["bash", "@core", "@nodejs:18"]), "install -- bash @core @nodejs:18"),
+            (Verb::Remove(&["firewalld"]), "remove -- firewalld"),
+            (Verb::Update(Kernels::Too), "upgrade"),
+            (Verb::Update(Kernels::Kept), "--exclude=kernel* upgrade"),
+        ] {
+            assert_eq!(line(verb), format!("{front} {rest}"));
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_node_is_read_but_the_way_to_a_mirror() {
+        let carried = ["proxy=http://p:3128".to_owned()];
+        let text = config(&Settings {
+            nowhere: Path::new("/w/none"),
+            cache: Path::new("/run/imgctl-dnf"),
+            platform: Some("platform:el9"),
+            carried: &carried,
+            sections: &[],
+        });
+        for wanted in [
+            "reposdir=/w/none\n",
+            "varsdir=/w/none\n",
+            "plugins=0\n",
+            "skip_if_unavailable=0\n",
+            "gpgcheck=1\n",
+            "diskspacecheck=1\n",
+            "module_platform_id=platform:el9\n",
+            "proxy=http://p:3128\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+        assert!(text.starts_with("[main]\n") && !text.contains("tsflags"));
+    }
+}
