@@ -35,6 +35,7 @@ fn one(workshop: &Workshop, extras: &Extras, kernel: &Kernel, arch: &str, donor:
     for part in [&core, &modules] {
         all.require("Requires", format!("{} = {version}-{release}", part.name));
     }
+    core.provides.insert(format!("kernel-uname-r = {uname}"));
     modules.require("Requires", format!("kernel-core = {version}-{release}"));
     for (part, names) in [(&mut core, &extras.kernel_files.core), (&mut modules, &extras.kernel_files.modules)] {
         let root = workshop.build_root(part);

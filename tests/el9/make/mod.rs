@@ -58,6 +58,9 @@ pub(super) fn sources() -> PathBuf {
 pub(super) fn ingredients(arch: &str) -> Ingredients {
     let data = sources().join("data");
     let raw = Table::read(&data, arch);
+    let (suite, _) = crate::debian();
+    // apt knows of no other Debian, unless it is given lists of its own.
+    assert_eq!(suite, raw.platform.suite, "data/packages.toml is for another Debian than this machine's");
     let available = Available::read(&raw.platform.debian);
     let kernel = available.newest_kernel(&raw.platform.kernel);
     let table = raw.clone().with_kernel(kernel);
