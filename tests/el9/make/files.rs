@@ -17,8 +17,9 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Reads `passwd` and `group` in a folder.
-    pub(super) fn read(folder: &Path) -> Self {
+    /// Reads `passwd` and `group` of `setup`.
+    pub(super) fn read() -> Self {
+        let folder = super::sources().join("data/files/setup/etc");
         let names = |file: &str| {
             let text = fs::read_to_string(folder.join(file)).expect("setup has it");
             let fields = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
