@@ -111,7 +111,7 @@ Examples:
   imgctl packimage compute-el9 -c zstd
   imgctl packimage compute-el9 -m cpio -c zstd --nosyncfiles")]
     Packimage(PackimageArgs),
-    /// What builds left: list, show
+    /// What builds left: list, show, compare
     #[command(subcommand)]
     Generations(GenerationsVerb),
     /// Create, change, show, copy, import and export osimage definitions
@@ -450,6 +450,22 @@ pub enum GenerationsVerb {
         osimage: ImageName,
         /// Its number; without it the live one
         number: Option<u32>,
+    },
+    /// Compare two generations: packages, files, capabilities, sizes
+    #[command(after_help = "\
+Examples:
+  imgctl generations diff compute-el9            # the newest with the one before
+  imgctl generations diff compute-el9 5 7 --files")]
+    Diff {
+        /// The osimage
+        osimage: ImageName,
+        /// The earlier one; without it the one before the later
+        from: Option<u32>,
+        /// The later one; without it the newest
+        to: Option<u32>,
+        /// Name every file that changed, not only the first few
+        #[arg(long)]
+        files: bool,
     },
 }
 

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod client;
 pub mod commands;
+pub mod diff;
 pub mod failure;
 pub mod follow;
 pub mod format;

@@ -16,6 +16,7 @@ pub mod listfile;
 pub mod name;
 pub mod nearest;
 pub mod osimage;
+pub mod package;
 pub mod pkglist;
 pub mod plan;
 pub mod problem;

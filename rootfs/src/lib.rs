@@ -7,6 +7,7 @@
 //! Everything here is synchronous and belongs on a blocking thread. Nothing here knows of osimages, of the
 //! network or of the clock. Reading xattrs needs `/proc` mounted.
 
+pub mod capability;
 pub mod compress;
 pub mod cpio;
 pub mod digest;

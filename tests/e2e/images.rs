@@ -37,7 +37,7 @@ fn an_image_is_built_edited_packed_rebuilt_and_boots() {
     built_with_one_command(&site, &dir);
     archive_is_whole(&dir);
     boots(&dir);
-    edits_are_packed_and_kept_from_being_lost(&site, &dir);
+    a_changed_list_is_told_and_edits_are_packed_and_kept_from_being_lost(&site, &dir);
     packing_again_makes_a_generation_with_the_same_tree(&site, &dir);
     only_the_last_generations_are_kept(&site, &dir);
 }
@@ -60,8 +60,11 @@ fn define(site: &Site) {
         format!("synclists={}", list.display()),
         format!("postinstall={} extra", script.display()),
     ];
-    let packages = format!("{BOOTABLE}#NEW_INSTALL_LIST#\n#ENV:GREETING=hello#\nless\n");
-    site.osimage("compute", &packages, &attributes);
+    site.osimage("compute", &packages("less"), &attributes);
+}
+
+fn packages(extra: &str) -> String {
+    format!("{BOOTABLE}#NEW_INSTALL_LIST#\n#ENV:GREETING=hello#\n{extra}\n")
 }
 
 fn built_with_one_command(site: &Site, dir: &Path) {
@@ -157,8 +160,16 @@ fn boots(dir: &Path) {
     }
 }
 
-fn edits_are_packed_and_kept_from_being_lost(site: &Site, dir: &Path) {
-    site.cli.run("build compute --no-pack").succeeded();
+fn a_changed_list_is_told_and_edits_are_packed_and_kept_from_being_lost(site: &Site, dir: &Path) {
+    site.write("lists/compute.pkglist", &packages("bzip2"));
+    let ran = site.cli.run("build compute --no-pack").succeeded();
+    let told = "since generation 1, packages: 1 added, 1 gone (";
+    assert!(ran.out.contains(told) && ran.out.contains("  + bzip2 ") && ran.out.contains("  - less "), "{}", ran.out);
+    let diff = site.cli.json("generations diff compute 1 2");
+    assert_eq!((&diff["packages"][0]["name"], &diff["packages"][1]["name"]), (&"bzip2".into(), &"less".into()));
+    let diff = site.cli.ok("generations diff compute --files");
+    assert!(diff.contains("  + /usr/bin/bzip2\n") && diff.contains("  - /usr/bin/less\n"), "{diff}");
+    site.cli.run("generations diff compute 1 9").exited(3).says("`compute` has no generation 9");
     assert_eq!(number(dir, "current"), 1, "a built generation doesn't replace a packed one");
     let tree = dir.join(".generations/2/rootimg");
     let fstab = tree.join("etc/fstab");

@@ -9,19 +9,8 @@ pub mod scriptlets;
 pub mod words;
 pub mod yum;
 
+pub use model::package::Installed;
 use model::plan::PackageItem;
-use serde::{Deserialize, Serialize};
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Installed {
-    /// Its name, without architecture.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its architecture.
-    pub arch: String,
-}
 
 /// Why a line of a package list can't be handed to a package manager.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ use proto::v1;
 
 use super::Context;
 use crate::args::GenerationsVerb;
+use crate::diff::DiffView;
 use crate::failure::{Exit, Failure};
 use crate::follow::report::artefacts;
 use crate::format;
@@ -14,6 +15,7 @@ pub(super) async fn execute(verb: GenerationsVerb, context: &Context) -> Result<
     match verb {
         GenerationsVerb::List { osimage } => list(osimage, context).await,
         GenerationsVerb::Show { osimage, number } => show(osimage, number.unwrap_or(0), context).await,
+        GenerationsVerb::Diff { osimage, from, to, files } => diff(osimage, (from, to), files, context).await,
     }
 }
 
@@ -77,6 +79,33 @@ async fn show(osimage: ImageName, number: u32, context: &Context) -> Result<Exit
     if !view.edits.is_empty() {
         let lines: String = view.edits.iter().map(|edit| format!("  {}: {}\n", edit.path, edit.change)).collect();
         context.printer.out(&format!("\nedited since it was built:\n{lines}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// More than the coordinator puts into one answer.
+const ALL_FILES: u32 = u32::MAX;
+/// More than are shown.
+const SOME_FILES: u32 = 100;
+
+async fn diff(
+    osimage: ImageName,
+    (from, to): (Option<u32>, Option<u32>),
+    files: bool,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let request = v1::DiffGenerationsRequest {
+        osimage: osimage.to_string(),
+        from: from.unwrap_or(0),
+        to: to.unwrap_or(0),
+        max_files: if files { ALL_FILES } else { SOME_FILES },
+    };
+    let answer = context.client.generations().diff(request).await;
+    let view = DiffView::from(answer.map_err(|status| context.client.failure(&status))?.into_inner());
+    if context.printer.json() {
+        context.printer.out_json(&view)?;
+    } else {
+        context.printer.out_spans(&view.text(osimage.as_str(), files))?;
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::build::Failure as BuildFailure;
+use model::build::{BuildState, Failure as BuildFailure, Part};
 use proto::v1;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -12,10 +12,11 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use super::log::{Cursor, Wanted};
 use super::patience::USUAL;
-use super::report::{Detail, last_lines, report};
+use super::report::{Detail, Text, last_lines, report};
 use super::screen::Screen;
 use super::{News, PENDING_NEWS, Reporter, log, watch};
 use crate::client::Client;
+use crate::diff::DiffView;
 use crate::failure::{Exit, Failure};
 use crate::format;
 use crate::output::{Printer, Style};
@@ -35,7 +36,7 @@ pub async fn attach(client: &Client, printer: &Printer, builds: Vec<BuildView>) 
     let mut attached = Attached { client, printer, screen, news, interrupts, _calls: calls };
     match attached.run().await {
         Ok(Some(exit)) => Ok(exit),
-        Ok(None) => attached.finish(),
+        Ok(None) => attached.finish().await,
         Err(failure) => Err(attached.left_behind(failure)),
     }
 }
@@ -143,7 +144,7 @@ impl Attached<'_> {
     }
 
     /// All have ended: the result.
-    fn finish(&self) -> Result<Exit, Failure> {
+    async fn finish(&self) -> Result<Exit, Failure> {
         self.screen.clear();
         let views: Vec<&BuildView> = self.screen.builds().collect();
         if self.printer.json() {
@@ -154,12 +155,29 @@ impl Attached<'_> {
             for view in &views {
                 self.printer.commentary(&[(Style::Plain, "\n")])?;
                 self.printer.out_spans(&report(view, format::now_ms(), detail))?;
+                self.printer.out_spans(&self.changes(view).await)?;
             }
         }
         for (view, failure) in views.iter().filter_map(|view| view.failure().map(|failure| (view, failure))) {
             self.tell(view, failure, views.len() == 1)?;
         }
         Ok(views.iter().map(|view| view.exit()).max().unwrap_or(Exit::Done))
+    }
+
+    /// The packages that a new tree has, lacks or has otherwise than the generation before; nothing if there is none.
+    async fn changes(&self, view: &BuildView) -> Text {
+        let build = &view.build;
+        let (BuildState::Succeeded, Some(to)) = (&build.state, build.generation) else { return Text::new() };
+        if build.part == Part::Packimage {
+            return Text::new();
+        }
+        let osimage = build.osimage.to_string();
+        let request = v1::DiffGenerationsRequest { osimage: osimage.clone(), from: 0, to: to.get(), max_files: 0 };
+        match self.client.generations().diff(request).await {
+            Ok(answer) => DiffView::from(answer.into_inner()).packages_summary(&osimage),
+            // The first one, or one beside what xCAT left. The build went well whatever this says.
+            Err(_) => Text::new(),
+        }
     }
 
     /// Why a build failed. The last lines of a log that just went by are not repeated.
@@ -207,7 +225,6 @@ mod tests {
     use crate::follow::scripted::{Answer, Script, queue};
     use crate::output::Wishes;
     use crate::testing::Captured;
-    use model::build::BuildState;
     use model::stage::Stage;
 
     fn log(attempt: u32, first_line: u64, text: &str) -> Answer<v1::LogLines> {

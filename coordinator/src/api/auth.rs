@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use crate::store::Store;
 
 /// Every RPC with what it asks of its caller.
-pub const PERMISSIONS: [(&str, Permission); 31] = [
+pub const PERMISSIONS: [(&str, Permission); 32] = [
     ("/imgctl.v1.Enrolment/Join", Permission::Anyone),
     ("/imgctl.v1.Sessions/Open", Permission::Agent),
     ("/imgctl.v1.Sessions/FetchPlan", Permission::Agent),
@@ -37,6 +37,7 @@ pub const PERMISSIONS: [(&str, Permission); 31] = [
     ("/imgctl.v1.Builds/Explain", Permission::View),
     ("/imgctl.v1.Generations/List", Permission::View),
     ("/imgctl.v1.Generations/Get", Permission::View),
+    ("/imgctl.v1.Generations/Diff", Permission::View),
     ("/imgctl.v1.Osimages/List", Permission::View),
     ("/imgctl.v1.Osimages/Get", Permission::View),
     ("/imgctl.v1.Osimages/Create", Permission::Operate),

@@ -1,16 +1,21 @@
 //! The service behind `imgctl generations`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model::generation::GenerationRecord;
 use model::id::Generation;
 use model::name::ImageName;
 use proto::v1;
 use proto::violation::OfField;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::generation_diff::{on_wire as diff_on_wire, pair};
 use super::status::internal;
 use crate::catalogue::Catalogue;
+use crate::chain::chain;
+use crate::generation::diff::diff;
 use crate::generation::{Number, RootimgDir};
 use crate::store::Store;
 use crate::submit::edits_of;
@@ -24,7 +29,12 @@ pub struct Generations {
     pub store: Store,
     /// The install root.
     pub install_dir: PathBuf,
+    /// For comparisons under way: each holds two manifests in memory.
+    pub comparing: Arc<Semaphore>,
 }
+
+/// Comparisons at once.
+pub const COMPARISONS: usize = 2;
 
 #[tonic::async_trait]
 impl v1::generations_server::Generations for Generations {
@@ -59,6 +69,24 @@ impl v1::generations_server::Generations for Generations {
         let mut wire = on_wire(record, live);
         wire.edits = edits.into_iter().map(|(path, change)| v1::TreeEdit { path, change }).collect();
         Ok(Response::new(wire))
+    }
+
+    async fn diff(&self, request: Request<v1::DiffGenerationsRequest>) -> Result<Response<v1::GenerationDiff>, Status> {
+        let v1::DiffGenerationsRequest { osimage, from, to, max_files } = request.into_inner();
+        let name: ImageName = osimage.parse().of_field("osimage")?;
+        let records = self.records(&name)?;
+        let (before, after) = pair(&name, records, Generation::new(from), Generation::new(to))?;
+        let permit = self.comparing.acquire().await.map_err(|error| internal(&error))?;
+        let install_dir = self.install_dir.clone();
+        let (old, new) = (before.clone(), after.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let dir = RootimgDir::open(&new.rootimgdir, &install_dir)?;
+            diff(&dir, old.number.into(), new.number.into())
+        });
+        let compared = compared.await.map_err(|error| internal(&error))?;
+        drop(permit);
+        let found = compared.map_err(|error| Status::failed_precondition(chain(&error)))?;
+        Ok(Response::new(diff_on_wire(found, &before, &after, max_files)))
     }
 }
 

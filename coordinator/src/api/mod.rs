@@ -6,6 +6,7 @@ pub mod agents;
 pub mod auth;
 pub mod builds;
 pub mod enrolment;
+mod generation_diff;
 pub mod generations;
 pub mod osimages;
 pub mod sessions;
@@ -20,6 +21,7 @@ use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::generations_server::GenerationsServer;
 use proto::v1::osimages_server::OsimagesServer;
 use proto::v1::sessions_server::SessionsServer;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use crate::audit::Audit;
@@ -74,6 +76,7 @@ impl Services {
             catalogue: self.catalogue.clone(),
             store: self.store.clone(),
             install_dir: self.config.install_dir.clone(),
+            comparing: Arc::new(Semaphore::new(generations::COMPARISONS)),
         };
         let enrolment = enrolment::Enrolment {
             store: self.store.clone(),

@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod atomic;
+pub mod diff;
 pub mod layout;
 pub mod links;
 pub mod local_edits;

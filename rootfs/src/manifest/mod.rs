@@ -3,7 +3,10 @@
 //! On disk it is JSON with one entry a line, so that 200,000 entries are written and read as a stream and `grep` and
 //! `diff` are of use. Names are escaped as [`crate::escape`] says; xattr values are hexadecimal, modes octal.
 
+mod compare;
 mod text;
+
+pub use compare::differences;
 
 use std::collections::HashMap;
 use std::fs::File;
