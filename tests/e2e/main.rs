@@ -6,4 +6,5 @@ mod fleet;
 mod images;
 mod leases;
 mod resolving;
+mod rpm;
 mod trust;

@@ -12,8 +12,8 @@ pub fn explain(lines: &[String], items: &[PackageItem], sources: &BTreeMap<Strin
     let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
     repository(&lines, sources)
         .or_else(|| missing(&lines, items))
-        .or_else(|| trust(&lines))
         .or_else(|| damaged(&lines, sources))
+        .or_else(|| trust(&lines))
         .or_else(|| clashing_files(&lines))
         .or_else(|| conflicts(&lines, items))
         .or_else(|| room(&lines))
@@ -99,8 +99,19 @@ fn trust(lines: &[&str]) -> Option<Explanation> {
     )
 }
 
-/// Packages that are not what their index says.
+fn unverified(line: &str) -> Option<&str> {
+    line.strip_prefix("package ")?.split_once(" does not verify: ").map(|(name, _)| name)
+}
+
+/// Packages that are not what their maker signed, or not what their index says.
 fn damaged(lines: &[&str], sources: &BTreeMap<String, String>) -> Option<Explanation> {
+    let unopened = lines.iter().find_map(|line| line.strip_prefix("Problem opening package "));
+    if let Some(package) = unopened.or_else(|| lines.iter().find_map(|line| unverified(line))) {
+        return Explanation::of_build(
+            format!("package {package} is damaged, or was changed after it was signed"),
+            "copy it again from where it comes; its index can't tell, for it was made from the same bytes",
+        );
+    }
     let local = lines.iter().find_map(|line| {
         let (package, rest) = line.strip_prefix("Package \"")?.split_once("\" from local repository \"")?;
         let id = rest.strip_suffix("\" has incorrect checksum")?;
@@ -231,6 +242,16 @@ mod tests {
             (
                 "Package confa-1-1.noarch.rpm is not signed\nError: GPG check FAILED",
                 "the signature of a package can't be trusted: Package confa",
+                false,
+            ),
+            (
+                "Problem opening package caps-1.0-1.noarch.rpm\nError: GPG check FAILED",
+                "package caps-1.0-1.noarch.rpm is damaged, or was changed after it was signed",
+                false,
+            ),
+            (
+                "Error: Transaction test error:\n  package caps-1.0-1.noarch does not verify: Payload SHA256 digest: BAD",
+                "package caps-1.0-1.noarch is damaged",
                 false,
             ),
             (
