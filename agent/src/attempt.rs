@@ -254,8 +254,16 @@ impl Attempt {
                 uploaded => uploaded?,
             }
         }
-        let Product { digest, bytes, kernel_version, packages, .. } = product;
-        Ok(What::Published(Published { digest: digest.to_string(), bytes, kernel_version, packages, log_lines: 0 }))
+        let Product { archive: _, digest, bytes, kernel_version, packages, initrds, warnings } = product;
+        Ok(What::Published(Published {
+            digest: digest.to_string(),
+            bytes,
+            kernel_version,
+            packages,
+            log_lines: 0,
+            initrds,
+            warnings,
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens in an attempt, numbered so that each event reaches the coordinator once (session.proto, Resuming).
 
 use model::id::AttemptId;
+use model::initrd::InitrdReport;
 use model::stage::{Stage, StageStatus};
 use proto::v1;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,12 @@ pub struct Published {
     pub packages: u32,
     /// How many lines the log has in all.
     pub log_lines: u64,
+    /// In the image's initrds.
+    #[serde(default)]
+    pub initrds: Vec<InitrdReport>,
+    /// What the user should know.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl What {
@@ -67,8 +74,9 @@ impl What {
             Self::StageEnded(stage, status) => {
                 Wire::StageEnded(v1::StageEnded { stage: stage.to_string(), status: word(status).to_owned() })
             }
-            Self::Published(Published { digest, bytes, kernel_version, packages, log_lines }) => {
-                Wire::Published(v1::Published { digest, bytes, kernel_version, packages, log_lines })
+            Self::Published(Published { digest, bytes, kernel_version, packages, log_lines, initrds, warnings }) => {
+                let initrds = initrds.into_iter().map(Into::into).collect();
+                Wire::Published(v1::Published { digest, bytes, kernel_version, packages, log_lines, initrds, warnings })
             }
             Self::Failed(Failure { stage, cause, hint, last_lines, blame: _ }) => {
                 Wire::Failed(v1::Failure { stage: stage.to_string(), cause, hint, last_lines })

@@ -36,8 +36,8 @@ fn lasting() -> String {
         "profile": "test", "provmethod": "netboot", "rootimgdir": "/nowhere/a", "install_dir": "/nowhere",
         "packages": {"kind": "apt", "suite": "bookworm"},
         "repositories": [{"url": mirror, "suite": "bookworm", "components": ["main"], "trust": {"kind": "distribution"}, "source": "pkgdir"}],
-        "other_repositories": [], "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "newest"},
-        "drivers": [], "postinstall": [], "interfaces": {"boot": null, "others": []}, "script_environment": {},
+        "other_repositories": [], "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "only"},
+        "drivers": {}, "postinstall": [], "interfaces": {"boot": null, "others": []}, "script_environment": {},
         "needs_install": [], "attributes": [], "warnings": [],
     })
     .to_string()

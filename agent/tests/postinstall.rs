@@ -41,7 +41,7 @@ fn plan(install: &Path, rootimgdir: &Path, script: &str) -> BuildPlan {
         "version": model::plan::PLAN_VERSION, "osimage": "test", "revision": 1, "osvers": "debian12", "osarch": "x86_64", "arch": "x86_64",
         "profile": "test", "provmethod": "netboot", "rootimgdir": rootimgdir, "install_dir": install,
         "packages": {"kind": "apt", "suite": "bookworm"}, "repositories": [], "other_repositories": [], "passes": [],
-        "other_passes": [], "environment": {}, "kernel": {"kind": "newest"}, "drivers": [],
+        "other_passes": [], "environment": {}, "kernel": {"kind": "only"}, "drivers": {},
         "postinstall": [{"path": "/srv/post.sh", "args": [], "content": {"text": script}}],
         "interfaces": {"boot": null, "others": []}, "script_environment": {}, "needs_install": [], "attributes": [],
         "warnings": [],

@@ -95,7 +95,7 @@ fn plan(passes: serde_json::Value, install: &Path) -> BuildPlan {
             "url": mirror(), "suite": "bookworm", "components": ["main"], "trust": {"kind": "distribution"}, "source": "pkgdir"
         }],
         "other_repositories": [], "passes": passes, "other_passes": [], "environment": {},
-        "kernel": {"kind": "newest"}, "drivers": ["virtio_net", "tg3", "ext4"], "postinstall": [],
+        "kernel": {"kind": "only"}, "drivers": {"load": ["virtio_net", "tg3", "ext4"]}, "postinstall": [],
         "interfaces": {"boot": null, "others": []}, "script_environment": {"IMG_NAME": "debian12-x86_64-netboot-test"},
         "needs_install": [], "attributes": [], "warnings": [],
     }))

@@ -1,5 +1,7 @@
 //! The command tree. Help text is the manual: every verb says what it does and shows an example.
 
+mod once;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use model::arch::Arch;
 use model::id::{Attempt, BuildId};
 use model::name::{AgentName, ImageName};
 use model::osimage::AttributeChange;
+
+pub use self::once::OnceArgs;
 
 /// The verbs in groups, shown by `imgctl` alone and `imgctl --help`.
 const GROUPS: &str = "\
@@ -100,9 +104,14 @@ Examples:
   imgctl build compute-el9 --detach          only queue it and print its number")]
     Build(BuildArgs),
     /// Build the root image alone, to edit it before it is packed
+    ///
+    /// Options change nothing of the definition unless --save is given. What they come to is shown by --dryrun.
     #[command(after_help = "\
-Example:
-  imgctl genimage compute-el9 && vi /install/netboot/…/rootimg/etc/fstab && imgctl packimage compute-el9")]
+Examples:
+  imgctl genimage compute-el9 && vi /install/netboot/…/rootimg/etc/fstab && imgctl packimage compute-el9
+  imgctl genimage compute-el9 -n ice,mlx5_core --dryrun       the plan, and who could build it now
+  imgctl genimage compute-el9 -k 5.14.0-427.13.1.el9_4.x86_64 --kerneldir /install/kernels/9.4
+  imgctl genimage compute-el9 -i eno1 -l 50% --save           eno1 stays in the definition")]
     Genimage(GenimageArgs),
     /// Pack the newest root image and put it live
     #[command(after_help = "\
@@ -123,10 +132,14 @@ Examples:
     #[command(after_help = "\
 Examples:
   imgctl resolve compute-el9
+  imgctl resolve compute-el9 --set kernelver=5.14.0-427.13.1.el9_4.x86_64
   imgctl resolve compute-el9 --json | jq '.passes[].install[].name'")]
     Resolve {
         /// The osimage
         name: ImageName,
+        /// With other attributes, for this once: attr=value, attr+=item, attr-=item, attr=
+        #[arg(long, value_name = "CHANGE", value_parser = change)]
+        set: Vec<String>,
     },
     /// List builds, show one, read its log, cancel, retry
     #[command(subcommand)]
@@ -179,6 +192,9 @@ pub struct BuildArgs {
     /// How to pack
     #[command(flatten)]
     pub pack: PackArgs,
+    /// What to build otherwise than the definition says
+    #[command(flatten)]
+    pub once: OnceArgs,
 }
 
 /// How a build is run and followed.
@@ -206,6 +222,9 @@ pub struct GenimageArgs {
     /// How to run
     #[command(flatten)]
     pub run: RunArgs,
+    /// What to build otherwise than the definition says
+    #[command(flatten)]
+    pub once: OnceArgs,
 }
 
 /// `packimage`.

@@ -3,8 +3,10 @@
 mod agents;
 mod build;
 mod builds;
+mod dry_run;
 mod explain;
 mod generations;
+mod once;
 mod osimage;
 mod resolve;
 mod submit;
@@ -34,7 +36,7 @@ pub async fn execute(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Packimage(args) => build::packimage(args, context).await,
         Verb::Generations(verb) => generations::execute(verb, context).await,
         Verb::Osimage(verb) => osimage::execute(verb, context).await,
-        Verb::Resolve { name } => resolve::resolve(name, context).await,
+        Verb::Resolve { name, set } => resolve::resolve(name, set, context).await,
         Verb::Builds(verb) => builds::execute(verb, context).await,
         Verb::Explain { build } => explain::explain(build, context).await,
         Verb::Agents(verb) => agents::execute(verb, context).await,

@@ -186,6 +186,26 @@ pub struct Verdict {
     pub lacks: Vec<String>,
 }
 
+impl From<v1::AgentVerdict> for Verdict {
+    fn from(wire: v1::AgentVerdict) -> Self {
+        let v1::AgentVerdict { agent, lacks } = wire;
+        Self { agent, lacks }
+    }
+}
+
+/// What a dry run would have queued.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRunView {
+    /// Of what.
+    pub osimage: String,
+    /// The plan, as an agent would get it.
+    pub plan: Value,
+    /// What packimage would apply.
+    pub packimage: Value,
+    /// Each agent, and what it lacks to run it now.
+    pub agents: Vec<Verdict>,
+}
+
 /// A token that lets an agent join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenView {

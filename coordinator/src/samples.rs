@@ -8,6 +8,7 @@ use model::build::{AttemptRecord, Build, BuildState, Needs, PackWish, Part};
 use model::id::{Attempt, BuildId};
 use model::name::AgentName;
 use model::stage::StageRecord;
+use model::wish::GenimageWish;
 
 /// A queued build of `compute`, which any agent of [`facts`] can run.
 pub(crate) fn build(id: u64) -> Build {
@@ -20,6 +21,7 @@ pub(crate) fn build(id: u64) -> Build {
         rootimgdir: "/install/r".into(),
         part: Part::Both,
         pack: PackWish::default(),
+        genimage: GenimageWish::default(),
         submitted_by: "root".parse().unwrap(),
         submitted_ms: 0,
         ended_ms: 0,
@@ -30,6 +32,7 @@ pub(crate) fn build(id: u64) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        initrds: Vec::new(),
         cancel_by: None,
     }
 }

@@ -129,8 +129,9 @@ fn event_of(wire: v1::Event) -> Result<AgentEvent, FieldViolation> {
             stage.parse().of_field("stage_ended.stage")?,
             status.parse().of_field("stage_ended.status")?,
         ),
-        Wire::Published(v1::Published { digest, bytes, kernel_version, packages, log_lines: _ }) => {
-            What::Published(PublishedArchive { digest, bytes, kernel_version, packages })
+        Wire::Published(v1::Published { digest, bytes, kernel_version, packages, log_lines: _, initrds, warnings }) => {
+            let initrds = initrds.into_iter().map(Into::into).collect();
+            What::Published(PublishedArchive { digest, bytes, kernel_version, packages, initrds, warnings })
         }
         Wire::Failed(failure) => What::Failed(Failure::from(failure)),
         Wire::Lost(lost) => What::Lost(lost.reason),

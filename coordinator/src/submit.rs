@@ -3,23 +3,28 @@
 //! Every named osimage is resolved on the spot, on the MN, so that all that is wrong is said at once and before
 //! anything is dispatched. A rebuild that would lose local edits is refused until the user says so.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use model::arch::Arch;
-use model::build::{Build, Needs, PackWish, Part};
+use model::build::{Build, PackWish, Part};
 use model::id::Generation;
 use model::name::{AgentName, ImageName, UserName};
 use model::osimage::Osimage;
 use model::problem::Problem;
+use model::wish::GenimageWish;
 
+use self::made::Made;
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::generation::{EditsError, RootimgDir, local_edits};
-use crate::osimage::{Resolved, resolve};
+use crate::osimage::Resolved;
 use crate::packimage::Format;
 use crate::plans::Plans;
-use crate::scheduler::{NewBuild, Refused, Scheduler};
+use crate::scheduler::{NewBuild, Refused, Scheduler, Verdicts};
+use crate::store::osimages::OsimageWrite;
 use crate::store::{Store, StoreError};
 
 /// Edits that are listed of one tree at most; of a changed owner of everything there would be a million.
@@ -38,6 +43,12 @@ pub struct Submission {
     pub part: Part,
     /// How to pack.
     pub pack: PackWish,
+    /// What is asked of genimage for this once.
+    pub genimage: GenimageWish,
+    /// Write the changes of attributes into the definitions too.
+    pub save: bool,
+    /// Queue nothing.
+    pub dry_run: bool,
     /// Lose local edits.
     pub discard_edits: bool,
     /// Take every osvers of a profile.
@@ -61,6 +72,17 @@ pub struct EditedTree {
     pub edits: Vec<(String, String)>,
 }
 
+/// A build that would have been queued.
+#[derive(Debug, Clone)]
+pub struct DryRun {
+    /// Of what.
+    pub osimage: ImageName,
+    /// What would be built and packed.
+    pub found: Resolved,
+    /// What each agent lacks to run it now.
+    pub agents: Verdicts,
+}
+
 /// What became of a submission.
 #[derive(Debug, Clone)]
 pub enum Submitted {
@@ -68,6 +90,13 @@ pub enum Submitted {
     Queued {
         /// They.
         builds: Vec<Build>,
+        /// What the resolver wants to be known.
+        warnings: Vec<String>,
+    },
+    /// Nothing was queued, as was asked.
+    DryRun {
+        /// What would have been.
+        runs: Vec<DryRun>,
         /// What the resolver wants to be known.
         warnings: Vec<String>,
     },
@@ -121,9 +150,17 @@ impl Submitter {
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&wanted)).await;
         let prepared = prepared.map_err(|_| Refused::Stopping)??;
         match prepared {
-            Prepared::Ready { builds, warnings } => {
-                let builds = self.scheduler.submit(builds, submission.request).await?;
+            Prepared::Ready { builds, definitions, warnings } => {
+                let builds = self.scheduler.submit(builds, definitions, submission.request).await?;
                 Ok(Submitted::Queued { builds, warnings })
+            }
+            Prepared::Dry { made, warnings } => {
+                let mut runs = Vec::with_capacity(made.len());
+                for one in made {
+                    let agents = self.scheduler.judge(one.build(&submission, None)).await?;
+                    runs.push(DryRun { osimage: one.osimage.name, found: one.found, agents });
+                }
+                Ok(Submitted::DryRun { runs, warnings })
             }
             Prepared::Problems(problems) => Ok(Submitted::Problems(problems)),
             Prepared::Edited(edited) => Ok(Submitted::Edited(edited)),
@@ -131,34 +168,41 @@ impl Submitter {
     }
 
     fn prepare(&self, submission: &Submission) -> Result<Prepared, SubmitError> {
-        let osimages = self.select(submission)?;
-        let (mut resolved, mut problems) = (Vec::new(), Vec::new());
-        for osimage in &osimages {
-            if let Some(problem) = self.no_agent(osimage, submission)? {
-                problems.push(problem);
-            }
-            match resolve(osimage, self.catalogue.site()) {
-                Ok(found) => resolved.push((osimage, found)),
+        let (mut made, mut problems) = (Vec::new(), Vec::new());
+        for osimage in &self.select(submission)? {
+            problems.extend(self.no_agent(osimage, submission)?);
+            match Made::new(osimage, submission, self.catalogue.site()) {
+                Ok(one) => made.push(one),
                 Err(found) => problems.extend(found.into_iter().map(|problem| of(&osimage.name, problem))),
             }
         }
         problems.extend(check_pack(&submission.pack));
-        if submission.part == Part::Packimage {
-            problems.extend(resolved.iter().filter_map(|(osimage, found)| unbuilt(&self.store, osimage, found)));
+        if submission.part == Part::Packimage || submission.genimage.only_initrd {
+            problems.extend(made.iter().filter_map(|one| unbuilt(&self.store, one)));
         }
         if !problems.is_empty() {
             return Ok(Prepared::Problems(problems));
         }
-        let edited = self.edited(submission, &resolved)?;
+        let edited = self.edited(submission, &made)?;
+        let mut warnings: Vec<String> = made.iter().flat_map(Made::warnings).collect();
+        if submission.dry_run {
+            warnings.extend(edited.iter().map(EditedTree::warning));
+            return Ok(Prepared::Dry { made, warnings });
+        }
         if !edited.is_empty() {
             return Ok(Prepared::Edited(edited));
         }
-        let warnings = resolved.iter().flat_map(|(osimage, found)| {
-            found.plan.warnings.iter().map(|warning| format!("{}: {warning}", osimage.name))
-        });
-        let warnings = warnings.collect();
-        let builds = resolved.into_iter().map(|(osimage, found)| self.new_build(submission, osimage, found));
-        Ok(Prepared::Ready { builds: builds.collect::<Result<_, _>>()?, warnings })
+        let builds = made.iter().map(|one| Ok(one.build(submission, self.kept_plan(submission, one)?)));
+        let builds = builds.collect::<Result<_, SubmitError>>()?;
+        let definitions = made.into_iter().filter_map(|one| one.write).collect();
+        Ok(Prepared::Ready { builds, definitions, warnings })
+    }
+
+    fn kept_plan(&self, submission: &Submission, made: &Made) -> Result<Option<String>, SubmitError> {
+        match submission.part {
+            Part::Packimage => Ok(None),
+            Part::Both | Part::Genimage => self.plans.keep(&made.found.plan).map(Some).map_err(SubmitError::Plan),
+        }
     }
 
     /// An exact name first; else a profile, meaning its diskless osimages (DESIGN.md, Decisions).
@@ -231,16 +275,13 @@ impl Submitter {
         Ok((!fits).then(|| Problem::new(text)))
     }
 
-    fn edited(
-        &self,
-        submission: &Submission,
-        resolved: &[(&Osimage, Resolved)],
-    ) -> Result<Vec<EditedTree>, SubmitError> {
-        if submission.discard_edits || submission.part == Part::Packimage {
+    fn edited(&self, submission: &Submission, made: &[Made]) -> Result<Vec<EditedTree>, SubmitError> {
+        let keeps_tree = submission.part == Part::Packimage || submission.genimage.only_initrd;
+        if submission.discard_edits || keeps_tree {
             return Ok(Vec::new());
         }
         let mut edited = Vec::new();
-        for (osimage, found) in resolved {
+        for Made { osimage, found, .. } in made {
             let generations = self.store.generations(&found.plan.rootimgdir)?;
             let Some(newest) = generations.last().map(|record| record.number) else { continue };
             let install_dir = &self.catalogue.site().install_dir;
@@ -252,38 +293,21 @@ impl Submitter {
         }
         Ok(edited)
     }
+}
 
-    fn new_build(&self, submission: &Submission, osimage: &Osimage, found: Resolved) -> Result<NewBuild, SubmitError> {
-        let Resolved { plan, .. } = found;
-        let digest = match submission.part {
-            Part::Packimage => None,
-            Part::Both | Part::Genimage => Some(self.plans.keep(&plan).map_err(SubmitError::Plan)?),
-        };
-        let needs = Needs {
-            package_system: plan.packages.name().to_owned(),
-            rpm_database: plan.packages.database(),
-            osvers: plan.osvers.clone(),
-            install: plan.needs_install.clone(),
-            agent: submission.agent.clone(),
-        };
-        Ok(NewBuild {
-            osimage: osimage.name.clone(),
-            revision: osimage.revision,
-            arch: plan.arch,
-            needs,
-            rootimgdir: plan.rootimgdir,
-            part: submission.part,
-            pack: submission.pack.clone(),
-            submitted_by: submission.by.clone(),
-            plan: digest,
-            warnings: plan.warnings,
-            priority: submission.priority,
-        })
+impl EditedTree {
+    fn warning(&self) -> String {
+        let Self { osimage, generation, edits } = self;
+        let count = edits.len();
+        format!(
+            "{osimage}: the tree of generation {generation} was edited by hand ({count} edits); a build would ask for --discard-edits"
+        )
     }
 }
 
 enum Prepared {
-    Ready { builds: Vec<NewBuild>, warnings: Vec<String> },
+    Ready { builds: Vec<NewBuild>, definitions: Vec<OsimageWrite>, warnings: Vec<String> },
+    Dry { made: Vec<Made>, warnings: Vec<String> },
     Problems(Vec<Problem>),
     Edited(Vec<EditedTree>),
 }
@@ -328,13 +352,12 @@ fn listed(mut edits: impl Iterator<Item = (String, String)>) -> Vec<(String, Str
     listed
 }
 
-fn unbuilt(store: &Store, osimage: &Osimage, found: &Resolved) -> Option<Problem> {
-    let dir = &found.plan.rootimgdir;
-    let built = store.generations(dir).ok()?.last().map(|record| record.number);
-    let none: Option<Generation> = None;
-    let text =
-        format!("{}/rootimg does not exist, run genimage first: `imgctl genimage {}`", dir.display(), osimage.name);
-    (built == none).then(|| Problem::new(text))
+fn unbuilt(store: &Store, made: &Made) -> Option<Problem> {
+    let dir = &made.found.plan.rootimgdir;
+    let none_built = store.generations(dir).ok()?.is_empty();
+    let name = &made.osimage.name;
+    let text = format!("{}/rootimg does not exist, run genimage first: `imgctl genimage {name}`", dir.display());
+    none_built.then(|| Problem::new(text))
 }
 
 #[cfg(test)]

@@ -18,9 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::id::{Attempt, BuildId, Generation};
+use crate::initrd::InitrdReport;
 use crate::name::{AgentName, ImageName, UserName};
 use crate::plan::RpmDatabase;
 use crate::stage::{Stage, StageRecord};
+use crate::wish::GenimageWish;
 
 /// Which halves of the work a build does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +277,9 @@ pub struct Build {
     pub part: Part,
     /// How to pack.
     pub pack: PackWish,
+    /// What was asked of genimage for this build alone.
+    #[serde(default)]
+    pub genimage: GenimageWish,
     /// Who asked.
     pub submitted_by: UserName,
     /// When, in milliseconds since 1970.
@@ -293,8 +298,11 @@ pub struct Build {
     pub generation: Option<Generation>,
     /// What it left.
     pub artefacts: Vec<Artefact>,
-    /// What the resolver wanted to be known.
+    /// What the resolver and the agent wanted to be known.
     pub warnings: Vec<String>,
+    /// What the agent found in the initrds.
+    #[serde(default)]
+    pub initrds: Vec<InitrdReport>,
     /// Who asked for its end while it was received or packed: it ends with that, unless it had succeeded by then.
     #[serde(default)]
     pub cancel_by: Option<UserName>,
@@ -362,6 +370,12 @@ pub struct PublishedArchive {
     pub kernel_version: String,
     /// Number of installed packages.
     pub packages: u32,
+    /// What is in the initrds.
+    #[serde(default)]
+    pub initrds: Vec<InitrdReport>,
+    /// What the agent wants to be known though the build goes on.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One file that nodes boot, or the tree.

@@ -2,7 +2,7 @@
 //!
 //! An [`osimage`] (as text: a [`stanza`]) names package lists ([`pkglist`]), exclude lists ([`exlist`]) and
 //! [`synclist`]s, which a [`listfile`] reader brings in, and, resolved, becomes a [`plan`]; what is wrong with any of
-//! them is a [`problem`]. A [`build`] is one run of it: every [`stage`] of every attempt leads to a generation under
+//! them is a [`problem`]. A [`wish`] is what a submission asks for beyond it. A [`build`] is one run of it: every [`stage`] of every attempt leads to a generation under
 //! the numbers of [`id`]. Names, architectures and roles are checked once, when they are read ([`name`], [`arch`],
 //! [`role`]).
 
@@ -12,6 +12,7 @@ pub mod build;
 pub mod exlist;
 pub mod generation;
 pub mod id;
+pub mod initrd;
 pub mod listfile;
 pub mod name;
 pub mod nearest;
@@ -24,3 +25,5 @@ pub mod role;
 pub mod stage;
 pub mod stanza;
 pub mod synclist;
+pub mod version;
+pub mod wish;

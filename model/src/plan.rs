@@ -4,13 +4,17 @@
 //! the agent carries it out and asks for nothing else. It is a document of its own with a version, kept and
 //! sent as JSON under its digest, so that what is printed is to the byte what is built from.
 
+mod drivers;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::drivers::{DriverSource, Drivers, SourceKind, Take};
 use crate::arch::Arch;
 use crate::name::ImageName;
+use crate::wish::GenimageWish;
 
 /// The version of the plan document that this code writes and the only one that it carries out.
 pub const PLAN_VERSION: u32 = 2;
@@ -58,8 +62,11 @@ pub struct BuildPlan {
     pub environment: BTreeMap<String, String>,
     /// The kernel to put in the image.
     pub kernel: KernelChoice,
-    /// Drivers for the initrds (`netdrivers`, else the default list of XCAT.md 6.7).
-    pub drivers: Vec<String>,
+    /// Drivers for the initrds (`netdrivers` and the default list of XCAT.md 6.7), and where newer ones come from.
+    pub drivers: Drivers,
+    /// What was asked for this build alone.
+    #[serde(default)]
+    pub wish: GenimageWish,
     /// The postinstall scripts, in order.
     pub postinstall: Vec<Script>,
     /// Network interfaces that xCAT's `nodebootif` and `otherifce` bake in.
@@ -259,8 +266,8 @@ pub struct PackageItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum KernelChoice {
-    /// The newest by version among those in the root image.
-    Newest,
+    /// The only one in the root image; which of several is for the user to say.
+    Only,
     /// This one, in `uname -r` form.
     Exactly {
         /// `kernelver`.
@@ -345,6 +352,8 @@ pub struct ResolvedAttribute {
 pub enum Origin {
     /// The definition says it.
     Given,
+    /// The command line says it, for this build alone.
+    Once,
     /// The rule that supplied it.
     Default {
         /// The rule in a few words.

@@ -11,6 +11,7 @@ mod generation;
 mod osimage;
 mod problem;
 pub mod stage;
+mod wish;
 
 /// Empty text means "none".
 fn some_text(text: String) -> Option<String> {

@@ -15,6 +15,7 @@ use model::arch::Arch;
 use model::build::{Build, BuildState, Needs, PackWish, Part};
 use model::id::BuildId;
 use model::role::Role;
+use model::wish::GenimageWish;
 use proto::tls::{Identity, NewKey, fingerprint};
 use rootfs::digest::Digest;
 use tokio::sync::oneshot;
@@ -127,6 +128,7 @@ fn queued(config: &Config, number: u64, plan: &str) -> Build {
         rootimgdir: config.install_dir.join(format!("netboot/debian12/x86_64/image{number}")),
         part: Part::Genimage,
         pack: PackWish::default(),
+        genimage: GenimageWish::default(),
         submitted_by: "root".parse().expect("a name"),
         submitted_ms: 1,
         ended_ms: 0,
@@ -137,6 +139,7 @@ fn queued(config: &Config, number: u64, plan: &str) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        initrds: Vec::new(),
         cancel_by: None,
     }
 }

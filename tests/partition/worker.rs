@@ -114,7 +114,15 @@ async fn work(order: Order, mut pipe: DuplexStream, script: Script, life: &Life)
 
 fn product(archive_path: PathBuf) -> Product {
     let (digest, bytes) = (Digest::of(archive()), archive().len() as u64);
-    Product { archive: archive_path, digest, bytes, kernel_version: "6.1.0-sim".to_owned(), packages: 1 }
+    Product {
+        archive: archive_path,
+        digest,
+        bytes,
+        kernel_version: "6.1.0-sim".to_owned(),
+        packages: 1,
+        initrds: Vec::new(),
+        warnings: Vec::new(),
+    }
 }
 
 async fn say(pipe: &mut DuplexStream, report: &Report) -> std::io::Result<()> {

@@ -196,7 +196,7 @@ fn null_device(place: Place<'_>) -> Result<(), StageError> {
 }
 
 fn choose_kernel(context: &Context<'_>, place: Place<'_>, log: &StageLog<'_>) -> Result<String, StageError> {
-    let found = kernel::scan(place, &context.root);
+    let found = kernel::scan(place, &context.root, kernel::order(&context.plan.packages));
     found.halves.iter().for_each(|half| log.say(format!("passed over: {half}")));
     let chosen = kernel::choose(found, &context.plan.kernel)?;
     log.say(format!("kernel {} ({})", chosen.version, chosen.file.display()));

@@ -1,11 +1,13 @@
 //! What every stage gets: the order, the plan, and where things lie; and what the stages leave for each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use model::initrd::InitrdReport;
 use model::plan::BuildPlan;
+use serde::Serialize;
 
 use crate::worker::order::Order;
 use crate::worker::report::Product;
@@ -32,8 +34,23 @@ pub struct State {
     pub archive: Option<File>,
     /// The kernel's release, from `configure` on.
     pub kernel: String,
+    /// The initrds, from `initrd` on.
+    pub initrds: Vec<MadeInitrd>,
+    /// What the user should know though the build goes on.
+    pub warnings: Vec<String>,
     /// What `publish` made.
     pub product: Option<Product>,
+}
+
+/// An initrd with everything that it can load, as `build.json` tells it.
+#[derive(Debug, Serialize)]
+pub struct MadeInitrd {
+    /// The short form, for the build's record.
+    #[serde(flatten)]
+    pub report: InitrdReport,
+    /// Its modules by name.
+    #[serde(rename = "module_names")]
+    pub modules: BTreeSet<String>,
 }
 
 impl<'a> Context<'a> {

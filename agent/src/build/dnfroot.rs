@@ -124,6 +124,18 @@ impl<'a> DnfRoot<'a> {
         self.carry_out(Verb::Remove(&names(items, rpm::is_name)?), environment, items)
     }
 
+    /// The releases of the kernels that the repositories have. yum's answers are not made to be read.
+    pub fn kernels(&self) -> Result<Option<Vec<String>>, StageError> {
+        if self.program == Program::Yum {
+            return Ok(None);
+        }
+        let args = dnf::args(Verb::Kernels, &self.config, &self.context.root, self.system.releasever);
+        let cmd = Cmd::new("dnf").args(args).envs(&self.context.package_environment(&BTreeMap::new()));
+        let found = cmd.env("HOME", rpmdb::home(self.context)).capture()?;
+        let releases = String::from_utf8_lossy(&found);
+        Ok(Some(releases.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    }
+
     /// Brings everything up to date.
     pub fn update(&self, kernels: Kernels, environment: &BTreeMap<String, String>) -> Result<(), StageError> {
         self.carry_out(Verb::Update(kernels), environment, &[])

@@ -1,9 +1,13 @@
-//! Which kernel goes into the image. Pure but for [`scan`]: by version, never the node's own, never a guess.
+//! Which kernel goes into the image. Pure but for [`scan`]: the one that is named, else the only one; never the node's
+//! own, never a guess.
+
+pub mod available;
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
-use model::plan::KernelChoice;
+use model::plan::{KernelChoice, PackageSystem};
+use model::version::{dpkg_order, rpm_order};
 
 use super::failure::StageError;
 use super::place::Place;
@@ -29,8 +33,19 @@ pub struct Found {
     pub halves: Vec<String>,
 }
 
+/// How the distribution orders releases.
+pub type Order = fn(&str, &str) -> Ordering;
+
+/// The order that goes with a package system.
+pub fn order(system: &PackageSystem) -> Order {
+    match system {
+        PackageSystem::Apt { .. } => dpkg_order,
+        PackageSystem::Dnf { .. } | PackageSystem::Zypper => rpm_order,
+    }
+}
+
 /// Looks for kernels and their modules.
-pub fn scan(place: Place<'_>, root: &Path) -> Found {
+pub fn scan(place: Place<'_>, root: &Path, order: Order) -> Found {
     let modules = place.names("lib/modules", "");
     let in_boot = NAMES.iter().flat_map(|prefix| {
         let names = place.names("boot", prefix).into_iter();
@@ -40,10 +55,10 @@ pub fn scan(place: Place<'_>, root: &Path) -> Found {
         let file = root.join("lib/modules").join(version).join("vmlinuz");
         file.is_file().then(|| Kernel { version: version.clone(), file })
     });
-    sort(in_boot.chain(with_modules).collect(), &modules)
+    sort(in_boot.chain(with_modules).collect(), &modules, order)
 }
 
-fn sort(kernels: Vec<Kernel>, modules: &[String]) -> Found {
+fn sort(kernels: Vec<Kernel>, modules: &[String], order: Order) -> Found {
     let mut found = Found::default();
     for version in modules.iter().filter(|version| !kernels.iter().any(|kernel| kernel.version == **version)) {
         found.halves.push(format!("modules without a kernel: {version}"));
@@ -55,70 +70,46 @@ fn sort(kernels: Vec<Kernel>, modules: &[String]) -> Found {
             found.whole.push(kernel);
         }
     }
-    found.whole.sort_by(|a, b| compare(&b.version, &a.version));
+    found.whole.sort_by(|a, b| order(&b.version, &a.version));
     found
 }
 
-/// The kernel that the plan asks for.
-pub fn choose(found: Found, choice: &KernelChoice) -> Result<Kernel, StageError> {
+/// The kernel that the plan asks for. An image is always built fresh, so several are in it only if its lists ask for
+/// several, and then they must say which one boots.
+pub fn choose(mut found: Found, choice: &KernelChoice) -> Result<Kernel, StageError> {
     let there = words(&found);
-    let mut kernels = found.whole.into_iter();
-    let (kernel, wanted) = match choice {
-        KernelChoice::Newest => (kernels.next(), "a kernel with its modules".to_owned()),
-        KernelChoice::Exactly { version } => {
-            (kernels.find(|kernel| kernel.version == *version), format!("kernel {version} with its modules"))
-        }
+    let (wanted, position) = match choice {
+        KernelChoice::Only if found.whole.len() > 1 => return Err(ambiguous(&found.whole)),
+        KernelChoice::Only => ("the image does not hold a kernel with its modules".to_owned(), Some(0)),
+        KernelChoice::Exactly { version } => (
+            format!("couldn't find the kernel file matched {version} in the image's /boot, with its modules"),
+            found.whole.iter().position(|kernel| kernel.version == *version),
+        ),
     };
-    kernel.ok_or_else(|| {
-        let hint = "name the kernel's package in the pkglist (Debian: linux-image-amd64, linux-image-powerpc64le), or correct kernelver";
-        StageError::build(format!("the image does not hold {wanted}; {there}"), hint)
-    })
+    match position.filter(|position| *position < found.whole.len()) {
+        Some(position) => Ok(found.whole.swap_remove(position)),
+        None => Err(StageError::build(format!("{wanted}; {there}"), NO_KERNEL)),
+    }
+}
+
+const NO_KERNEL: &str = "name the kernel's package in the pkglist (RPM systems: kernel; Debian: linux-image-amd64, \
+    linux-image-powerpc64le), or correct kernelver";
+
+fn ambiguous(kernels: &[Kernel]) -> StageError {
+    let versions: Vec<&str> = kernels.iter().map(|kernel| kernel.version.as_str()).collect();
+    let newest = versions.first().copied().unwrap_or_default();
+    StageError::build(
+        format!("the image holds several kernels and none is named: {}", versions.join(", ")),
+        format!(
+            "name one: kernelver= in the osimage, or `-k {newest}` (the newest) for one build; or name fewer in the lists"
+        ),
+    )
 }
 
 fn words(found: &Found) -> String {
     let kernels = found.whole.iter().map(|kernel| kernel.version.clone());
     let all: Vec<String> = kernels.chain(found.halves.iter().cloned()).collect();
     if all.is_empty() { "there is none at all".to_owned() } else { format!("there is {}", all.join(", ")) }
-}
-
-/// Compares two releases as people do: numbers as numbers, `~` before everything.
-pub fn compare(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let (left, right) = (text(&mut a), text(&mut b));
-        let order = ranks(left).cmp(ranks(right)).then_with(|| number(&mut a).cmp(&number(&mut b)));
-        if order != Ordering::Equal || (a.is_empty() && b.is_empty()) {
-            return order;
-        }
-    }
-}
-
-/// A stretch without digits, by rank: `~`, the end, letters, everything else.
-fn ranks(stretch: &[u8]) -> impl Iterator<Item = (u8, u8)> {
-    let rank = |byte: &u8| match byte {
-        b'~' => (0, 0),
-        byte if byte.is_ascii_alphabetic() => (2, *byte),
-        byte => (3, *byte),
-    };
-    stretch.iter().map(rank).chain([(1, 0)])
-}
-
-fn text<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    cut(rest, |byte| !byte.is_ascii_digit())
-}
-
-/// A number of any length, as its length and digits.
-fn number<'a>(rest: &mut &'a [u8]) -> (usize, &'a [u8]) {
-    let digits = cut(rest, u8::is_ascii_digit);
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    (digits.len() - zeros, &digits[zeros..])
-}
-
-fn cut<'a>(rest: &mut &'a [u8], belongs: impl Fn(&u8) -> bool) -> &'a [u8] {
-    let end = rest.iter().position(|byte| !belongs(byte)).unwrap_or(rest.len());
-    let (stretch, tail) = rest.split_at(end);
-    *rest = tail;
-    stretch
 }
 
 #[cfg(test)]
@@ -133,38 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_ordered_by_number() {
-        for (newer, older) in [
-            ("5.14.0-427.13.1.el9_4.x86_64", "5.14.0-70.22.1.el9_0.x86_64"),
-            ("6.1.0-10-amd64", "6.1.0-9-amd64"),
-            ("6.12.107+deb13-powerpc64le", "6.12.9+deb13-powerpc64le"),
-            ("6.1.0", "6.1.0~rc3"),
-            ("6.1.0-50-cloud-amd64", "6.1.0-50-amd64"),
-            ("10.0", "9.99"),
-            ("5.4.0-150-generic", "5.4.0"),
-        ] {
-            assert_eq!(compare(newer, older), Ordering::Greater, "{newer} > {older}");
-            assert_eq!(compare(older, newer), Ordering::Less, "{older} < {newer}");
-        }
-        assert_eq!(compare("6.1.0-50", "6.1.0-050"), Ordering::Equal);
-    }
-
-    #[test]
-    fn the_newest_whole_kernel_is_chosen() {
+    fn one_of_several_is_never_guessed() {
         let modules = ["5.14.0-70", "5.14.0-427", "6.0.0"].map(String::from);
-        let found = sort(kernels(&["5.14.0-70", "5.14.0-427", "0-rescue"]), &modules);
+        let found = sort(kernels(&["5.14.0-70", "5.14.0-427", "0-rescue"]), &modules, rpm_order);
         assert_eq!(found.halves, ["modules without a kernel: 6.0.0", "kernel without modules: 0-rescue"]);
-        assert_eq!(choose(found.clone(), &KernelChoice::Newest).unwrap().version, "5.14.0-427");
+        let error = choose(found.clone(), &KernelChoice::Only).unwrap_err();
+        assert_eq!(error.cause, "the image holds several kernels and none is named: 5.14.0-427, 5.14.0-70");
+        assert!(error.hint.contains("`-k 5.14.0-427` (the newest)"), "{}", error.hint);
+        let alone = sort(kernels(&["5.14.0-70"]), &modules, rpm_order);
+        assert_eq!(choose(alone, &KernelChoice::Only).unwrap().version, "5.14.0-70");
         let exactly = |version: &str| KernelChoice::Exactly { version: version.to_owned() };
         assert_eq!(choose(found.clone(), &exactly("5.14.0-70")).unwrap().version, "5.14.0-70");
         let error = choose(found, &exactly("6.0.0")).unwrap_err();
         let there = "5.14.0-427, 5.14.0-70, modules without a kernel: 6.0.0, kernel without modules: 0-rescue";
-        assert_eq!(error.cause, format!("the image does not hold kernel 6.0.0 with its modules; there is {there}"));
+        let wanted = "couldn't find the kernel file matched 6.0.0 in the image's /boot, with its modules";
+        assert_eq!(error.cause, format!("{wanted}; there is {there}"));
     }
 
     #[test]
     fn an_image_without_kernel_is_refused() {
-        let error = choose(Found::default(), &KernelChoice::Newest).unwrap_err();
+        let error = choose(Found::default(), &KernelChoice::Only).unwrap_err();
         assert_eq!(error.cause, "the image does not hold a kernel with its modules; there is none at all");
     }
 }

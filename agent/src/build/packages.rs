@@ -5,6 +5,7 @@ use model::plan::{PackageSystem, Update};
 use super::Outcome;
 use super::context::{Context, State};
 use super::failure::StageError;
+use super::kernel::available;
 use super::root::{Root, installed};
 use super::{aptbase, dnfroot};
 use crate::worker::report::StageLog;
@@ -15,6 +16,7 @@ pub fn run(context: &Context<'_>, _state: &mut State, log: &StageLog<'_>) -> Res
     if plan.repositories.is_empty() {
         return Err(StageError::build("the osimage names no repository to install from", "set pkgdir"));
     }
+    available::check(context, log)?;
     let left = match &plan.packages {
         PackageSystem::Apt { suite } => aptbase::make(context, log, suite, &plan.passes)?,
         PackageSystem::Dnf { .. } => {
@@ -26,6 +28,7 @@ pub fn run(context: &Context<'_>, _state: &mut State, log: &StageLog<'_>) -> Res
     let update = plan.update == Update::All;
     if !left.is_empty() || update {
         let root = Root::open(context, log, plan.repositories.iter())?;
+        available::check_with(context, &root)?;
         for pass in &left {
             root.pass(pass)?;
         }

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use model::wish::GenimageWish;
 use rootfs::compress::{Compression, Compressor, ZstdLevel};
 use rootfs::digest::{Digest, HashingWriter};
 use rootfs::tar::write_tar;
 use serde::Serialize;
 
 use super::Outcome;
-use super::context::{Context, State};
+use super::context::{Context, MadeInitrd, State};
 use super::failure::{StageError, chain};
 use super::place::Place;
 use super::root::installed;
@@ -38,6 +39,9 @@ struct BuildRecord<'a> {
     profile: &'a str,
     provmethod: &'a str,
     kernel_version: &'a str,
+    wish: &'a GenimageWish,
+    initrds: &'a [MadeInitrd],
+    warnings: &'a [String],
     agent: &'a Facts,
     packages: Vec<Installed>,
 }
@@ -55,7 +59,9 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     log.say(format!("archive of {} with {digest}", human(bytes)));
     let archive = context.order.archive.clone();
     let kernel_version = state.kernel.clone();
-    state.product = Some(Product { archive, digest, bytes, kernel_version, packages: count });
+    let initrds = state.initrds.iter().map(|made| made.report.clone()).collect();
+    let warnings = std::mem::take(&mut state.warnings);
+    state.product = Some(Product { archive, digest, bytes, kernel_version, packages: count, initrds, warnings });
     Ok(Outcome::Done)
 }
 
@@ -123,6 +129,9 @@ fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Res
         profile: &plan.profile,
         provmethod: &plan.provmethod,
         kernel_version: &state.kernel,
+        wish: &plan.wish,
+        initrds: &state.initrds,
+        warnings: &state.warnings,
         agent: &context.order.facts,
         packages,
     };

@@ -42,6 +42,15 @@ impl<'a> Root<'a> {
         Ok(Self { context, log, family })
     }
 
+    /// The releases of the kernels that the repositories have, where the package manager can be asked for them.
+    pub fn kernels(&self) -> Result<Option<Vec<String>>, StageError> {
+        match &self.family {
+            // Its base system is there already; what there is was asked before that (`kernel/available.rs`).
+            Family::Apt(_) => Ok(None),
+            Family::Dnf(dnf) => dnf.kernels(),
+        }
+    }
+
     /// One pass: remove, install, remove.
     pub fn pass(&self, pass: &Pass) -> Result<(), StageError> {
         if !pass.remove_before.is_empty() {
@@ -65,7 +74,7 @@ impl<'a> Root<'a> {
     /// Brings everything up to what the repositories have; a kernel that was asked for by its version stays.
     pub fn update(&self, environment: &BTreeMap<String, String>) -> Result<(), StageError> {
         let kernels = match self.context.plan.kernel {
-            KernelChoice::Newest => Kernels::Too,
+            KernelChoice::Only => Kernels::Too,
             KernelChoice::Exactly { .. } => Kernels::Kept,
         };
         match &self.family {

@@ -13,6 +13,8 @@ use super::ini::Section;
 pub enum Verb<'a> {
     /// Fetch the lists of every repository, or say which can't be read.
     Refresh,
+    /// Tell the release of every kernel that there is, as `uname -r` would print it.
+    Kernels,
     /// Install these, in one transaction.
     Install(&'a [&'a str]),
     /// Remove these.
@@ -82,6 +84,11 @@ pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec
     args.push(format!("--releasever={releasever}").into());
     match verb {
         Verb::Refresh => args.push("makecache".into()),
+        Verb::Kernels => {
+            // dnf 5 puts no end to a line of its own.
+            let format = "--queryformat=%{version}-%{release}.%{arch}\n";
+            args.extend(["--quiet", "repoquery", format, "kernel", "kernel-core"].map(OsString::from));
+        }
         Verb::Install(names) => push(&mut args, "install", names),
         Verb::Remove(names) => push(&mut args, "remove", names),
         Verb::Update(kernels) => {
@@ -113,6 +120,7 @@ mod tests {
         let front = "-y -c /w/dnf.conf --installroot=/s/rootimg --releasever=9";
         for (verb, rest) in [
             (Verb::Refresh, "makecache"),
+            (Verb::Kernels, "--quiet repoquery --queryformat=%{version}-%{release}.%{arch}\n kernel kernel-core"),
             (Verb::Install(&["bash", "@core", "@nodejs:18"]), "install -- bash @core @nodejs:18"),
             (Verb::Remove(&["firewalld"]), "remove -- firewalld"),
             (Verb::Update(Kernels::Too), "upgrade"),

@@ -35,7 +35,8 @@ pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec
     args.push(format!("--installroot={}", root.display()).into());
     args.push(format!("--releasever={releasever}").into());
     let names = match verb {
-        Verb::Refresh => {
+        // yum has no words for the kernels that there are; its lists are the nearest.
+        Verb::Refresh | Verb::Kernels => {
             args.push("makecache".into());
             &[]
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use model::initrd::InitrdReport;
 use model::stage::{Stage, StageStatus};
 use rootfs::digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,10 @@ pub struct Product {
     pub kernel_version: String,
     /// How many packages are installed in it.
     pub packages: u32,
+    /// What is in the initrds.
+    pub initrds: Vec<InitrdReport>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
 /// Whether another attempt could end better.

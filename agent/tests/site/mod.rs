@@ -107,7 +107,7 @@ impl Site {
                 "trust": {"kind": "unsigned"}, "source": "otherpkgdir"
             }],
             "passes": [pass(&[])], "other_passes": [pass(&["site-boot"])], "environment": {},
-            "kernel": {"kind": "newest"}, "drivers": [],
+            "kernel": {"kind": "only"}, "drivers": {},
             "postinstall": [{"path": "/srv/post.sh", "args": [], "content": {"text": script}}],
             "interfaces": {"boot": null, "others": []}, "script_environment": {}, "needs_install": [],
             "attributes": [], "warnings": [],

@@ -5,36 +5,40 @@ use model::osimage::Osimage;
 use proto::v1;
 
 use super::Context;
+use super::once::{Once, once as read_once};
 use super::submit::{Order, new_request_id, submit};
 use crate::args::{BuildArgs, GenimageArgs, PackArgs, PackimageArgs, RunArgs};
 use crate::failure::{Exit, Failure};
 use crate::view::taken_all;
 
 pub(super) async fn build(args: BuildArgs, context: &Context) -> Result<Exit, Failure> {
-    let BuildArgs { mut names, arch, no_pack, all, yes, run, pack } = args;
+    let BuildArgs { mut names, arch, no_pack, all, yes, run, pack, once } = args;
+    let once = read_once(once, context)?;
     if names.is_empty() {
         names = all_of(&arch, yes, context).await?;
     }
     let part = if no_pack { v1::Part::Genimage } else { v1::Part::Both };
-    let mut request = request(names, part, &run, pack);
+    let mut request = request(names, part, &run, pack, once);
     request.arches = arch.iter().map(ToString::to_string).collect();
     request.all = all;
     submit(Order::Submit(request), run.detach, context).await
 }
 
 pub(super) async fn genimage(args: GenimageArgs, context: &Context) -> Result<Exit, Failure> {
-    let GenimageArgs { name, run } = args;
-    let request = request(vec![name], v1::Part::Genimage, &run, PackArgs::default());
+    let GenimageArgs { name, run, once } = args;
+    let once = read_once(once, context)?;
+    let request = request(vec![name], v1::Part::Genimage, &run, PackArgs::default(), once);
     submit(Order::Submit(request), run.detach, context).await
 }
 
 pub(super) async fn packimage(args: PackimageArgs, context: &Context) -> Result<Exit, Failure> {
     let PackimageArgs { name, pack, detach } = args;
-    let request = request(vec![name], v1::Part::Packimage, &RunArgs::default(), pack);
+    let request = request(vec![name], v1::Part::Packimage, &RunArgs::default(), pack, Once::default());
     submit(Order::Submit(request), detach, context).await
 }
 
-fn request(names: Vec<String>, part: v1::Part, run: &RunArgs, pack: PackArgs) -> v1::SubmitRequest {
+fn request(names: Vec<String>, part: v1::Part, run: &RunArgs, pack: PackArgs, once: Once) -> v1::SubmitRequest {
+    let Once { wish, save, dry_run } = once;
     let RunArgs { agent, detach: _, discard_edits, priority } = run;
     let PackArgs { method, compress, nosyncfiles } = pack;
     v1::SubmitRequest {
@@ -49,6 +53,9 @@ fn request(names: Vec<String>, part: v1::Part, run: &RunArgs, pack: PackArgs) ->
         compress: compress.unwrap_or_default(),
         nosyncfiles,
         request_id: new_request_id(),
+        genimage: Some(wish),
+        save,
+        dry_run,
     }
 }
 

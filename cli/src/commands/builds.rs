@@ -3,6 +3,7 @@
 use model::build::BuildState;
 use model::id::BuildId;
 use model::name::ImageName;
+use model::wish::GenimageWish;
 use proto::v1;
 use tokio::sync::mpsc;
 
@@ -90,8 +91,20 @@ async fn show(build: BuildId, context: &Context) -> Result<Exit, Failure> {
     if let Some(agent) = &build.needs.agent {
         fields.push(("asked for", agent.to_string()));
     }
+    if build.genimage != GenimageWish::default() {
+        fields.push(("only here", asked(&build.genimage)));
+    }
     context.fields("", &fields)?;
     Ok(Exit::Done)
+}
+
+/// What was asked of genimage for this build alone, in one line.
+fn asked(wish: &GenimageWish) -> String {
+    let GenimageWish { set, root_limit, ignore_kernel_check, only_initrd } = wish;
+    let limit = root_limit.iter().map(|limit| format!("-l {limit}"));
+    let flags = [(*ignore_kernel_check, "--ignorekernelchk"), (*only_initrd, "--onlyinitrd")];
+    let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
+    set.iter().cloned().chain(limit).chain(flags).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints a log; a follower that loses its connection says so and comes back.

@@ -13,8 +13,7 @@ pub(super) async fn explain(build: BuildId, context: &Context) -> Result<Exit, F
     let v1::ExplainResponse { build, summary, agents, hint } =
         answer.map_err(|status| context.client.failure(&status))?.into_inner();
     let view: BuildView = taken(&context.client, build.unwrap_or_default())?;
-    let agents: Vec<Verdict> =
-        agents.into_iter().map(|v1::AgentVerdict { agent, lacks }| Verdict { agent, lacks }).collect();
+    let agents: Vec<Verdict> = agents.into_iter().map(Into::into).collect();
     let hint = some_text(hint);
     if context.printer.json() {
         context.printer.out_json(&Explanation { build: view.json()?, summary, agents, hint })?;
@@ -22,8 +21,7 @@ pub(super) async fn explain(build: BuildId, context: &Context) -> Result<Exit, F
     }
     context.printer.out(&summary)?;
     if !agents.is_empty() {
-        let rows: Vec<_> = agents.iter().map(|verdict| vec![verdict.agent.clone(), fits(verdict)]).collect();
-        context.table(&["agent", "verdict"], &rows, "")?;
+        verdicts(&agents, context)?;
     }
     if let Some(failure) = view.failure() {
         context.printer.out_spans(&last_lines(&failure.last_lines))?;
@@ -32,6 +30,12 @@ pub(super) async fn explain(build: BuildId, context: &Context) -> Result<Exit, F
         context.printer.out(&format!("hint: {hint}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// Each agent, and what it lacks.
+pub(super) fn verdicts(agents: &[Verdict], context: &Context) -> Result<(), Failure> {
+    let rows: Vec<_> = agents.iter().map(|verdict| vec![verdict.agent.clone(), fits(verdict)]).collect();
+    context.table(&["agent", "verdict"], &rows, "no agent has joined")
 }
 
 fn fits(verdict: &Verdict) -> String {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use model::name::ImageName;
-use model::plan::{BuildPlan, KernelChoice, Origin, PackageItem, Pass, Repository, RepositoryTrust, Script};
+use model::plan::{
+    BuildPlan, KernelChoice, Origin, PackageItem, Pass, Repository, RepositoryTrust, Script, SourceKind,
+};
 use proto::v1;
 use serde_json::Value;
 
@@ -11,8 +13,8 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Style;
 
-pub(super) async fn resolve(name: ImageName, context: &Context) -> Result<Exit, Failure> {
-    let answer = context.client.osimages().resolve(v1::ResolveRequest { name: name.into() }).await;
+pub(super) async fn resolve(name: ImageName, set: Vec<String>, context: &Context) -> Result<Exit, Failure> {
+    let answer = context.client.osimages().resolve(v1::ResolveRequest { name: name.into(), set }).await;
     let v1::ResolveResponse { plan_json, pack_json, problems } =
         answer.map_err(|status| context.client.failure(&status))?.into_inner();
     context.refuse_problems(problems)?;
@@ -20,20 +22,28 @@ pub(super) async fn resolve(name: ImageName, context: &Context) -> Result<Exit, 
         context.printer.out_bytes(&plan_json)?;
         return Ok(Exit::Done);
     }
-    let strange = |error: serde_json::Error| {
-        Failure::refused(format!("cannot read the coordinator's build plan: {error}"))
-            .hint("are it and this imgctl of the same version?")
-    };
-    let plan: BuildPlan = serde_json::from_slice(&plan_json).map_err(strange)?;
+    let warnings = page(&plan_json, &pack_json, context)?;
+    context.warn(&warnings);
+    Ok(Exit::Done)
+}
+
+/// Prints a plan and what packimage will apply, for people; gives the plan's warnings.
+pub(super) fn page(plan_json: &[u8], pack_json: &[u8], context: &Context) -> Result<Vec<String>, Failure> {
+    let plan: BuildPlan = serde_json::from_slice(plan_json).map_err(strange)?;
     let mut page = Page::default();
     page.plan(&plan);
     if !pack_json.is_empty() {
         page.head("packimage");
-        page.value(&serde_json::from_slice(&pack_json).map_err(strange)?, 1);
+        page.value(&serde_json::from_slice(pack_json).map_err(strange)?, 1);
     }
     context.printer.out_spans(&page.0)?;
-    context.warn(&plan.warnings);
-    Ok(Exit::Done)
+    Ok(plan.warnings)
+}
+
+/// A document of the coordinator's that can't be read.
+pub(super) fn strange(error: serde_json::Error) -> Failure {
+    Failure::refused(format!("cannot read the coordinator's build plan: {error}"))
+        .hint("are it and this imgctl of the same version?")
 }
 
 /// The plan, part by part.
@@ -135,10 +145,17 @@ impl Page {
     fn kernel(&mut self, plan: &BuildPlan) {
         self.head("kernel");
         match &plan.kernel {
-            KernelChoice::Newest => self.line("the newest in the root image"),
+            KernelChoice::Only => self.line("the only one in the root image"),
             KernelChoice::Exactly { version } => self.line(version),
         }
-        self.line(format_args!("drivers: {}", plan.drivers.join(" ")));
+        self.line(format_args!("drivers: {}", plan.drivers.load.join(" ")));
+        for source in &plan.drivers.sources {
+            let kind = if source.kind == SourceKind::Disk { "disk" } else { "package" };
+            self.line(format_args!("driver {kind}: {}", source.path.display()));
+        }
+        if let Some(limit) = &plan.wish.root_limit {
+            self.line(format_args!("root's tmpfs on a node: at most {limit}"));
+        }
         if let Some(boot) = &plan.interfaces.boot {
             self.line(format_args!("boot interface: {boot}"));
         }
@@ -153,6 +170,7 @@ impl Page {
             self.0.push((Style::Plain, format!("  {}={}", attribute.name, attribute.value)));
             let origin = match &attribute.origin {
                 Origin::Given => String::new(),
+                Origin::Once => "  (for this build alone)".to_owned(),
                 Origin::Default { rule } => format!("  (default: {rule})"),
                 Origin::Searched { rule } => format!("  (found: {rule})"),
             };

@@ -6,7 +6,7 @@ use proto::v1;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::Context;
+use super::{Context, dry_run};
 use crate::failure::{Exit, Failure, is_broken_connection};
 use crate::follow::attached::attach;
 use crate::view::{BuildView, EditView, taken_all};
@@ -28,6 +28,10 @@ pub(crate) enum Order {
 pub(crate) async fn submit(mut order: Order, detach: bool, context: &Context) -> Result<Exit, Failure> {
     let mut response = order.send(context).await?;
     context.refuse_problems(std::mem::take(&mut response.problems))?;
+    if order.is_dry() {
+        context.warn(&response.warnings);
+        return dry_run::show(response.dry_runs, context);
+    }
     if !response.edited.is_empty() {
         confirm_discard(&response.edited, context).await?;
         order.discard_edits();
@@ -75,6 +79,10 @@ impl Order {
     /// A retry carries no id that would make it count once.
     fn may_resend(&self) -> bool {
         matches!(self, Self::Submit(_))
+    }
+
+    fn is_dry(&self) -> bool {
+        matches!(self, Self::Submit(request) if request.dry_run)
     }
 
     fn discard_edits(&mut self) {

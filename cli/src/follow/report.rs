@@ -1,6 +1,7 @@
 //! A build in full, for people: how it stands, its attempts and stages, what it left, what to do next.
 
 use model::build::{Artefact, Build, BuildState, Part};
+use model::initrd::InitrdReport;
 use model::stage::{StageRecord, StageStatus};
 
 use crate::format;
@@ -29,6 +30,9 @@ pub fn report(view: &BuildView, now_ms: i64, detail: Detail) -> Text {
     if !build.artefacts.is_empty() {
         text.push((Style::Plain, "\n".to_owned()));
         text.push((Style::Plain, artefacts(&build.artefacts)));
+    }
+    if detail.stages {
+        text.extend(build.initrds.iter().map(initrd));
     }
     if let Some(failure) = view.failure().filter(|_| detail.failure) {
         text.push((Style::Bad, format!("\n✗ failed in {}", failure.stage)));
@@ -130,6 +134,13 @@ pub fn artefacts(artefacts: &[Artefact]) -> String {
     };
     let heading = folder.map(|folder| format!("in {}:\n", folder.display())).unwrap_or_default();
     artefacts.iter().map(line).fold(heading, |text, line| text + &line)
+}
+
+/// What an initrd can drive.
+fn initrd(initrd: &InitrdReport) -> (Style, String) {
+    let InitrdReport { name, modules, drivers, missing } = initrd;
+    let missing = if missing.is_empty() { String::new() } else { format!("\n  not in it: {}", missing.join(" ")) };
+    (Style::Plain, format!("\n{name}: {modules} modules\n  drivers: {}{missing}\n", drivers.join(" ")))
 }
 
 fn next(build: &Build) -> Option<String> {

@@ -4,6 +4,7 @@ use model::arch::Arch;
 use model::build::{AttemptRecord, Build, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, BuildId, Generation};
 use model::stage::{Stage, StageRecord, StageStatus};
+use model::wish::GenimageWish;
 
 use crate::view::BuildView;
 
@@ -57,6 +58,7 @@ pub(crate) fn build(state: BuildState, attempts: Vec<AttemptRecord>) -> BuildVie
         rootimgdir: "/install/netboot/compute".into(),
         part: Part::Both,
         pack: PackWish::default(),
+        genimage: GenimageWish::default(),
         submitted_by: "ann".parse().unwrap(),
         submitted_ms: 1000,
         ended_ms: 0,
@@ -67,6 +69,7 @@ pub(crate) fn build(state: BuildState, attempts: Vec<AttemptRecord>) -> BuildVie
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        initrds: Vec::new(),
         cancel_by: None,
     };
     BuildView { build, waiting_for: None, activity: None }

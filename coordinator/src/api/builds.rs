@@ -7,7 +7,7 @@ use model::id::BuildId;
 use model::name::AgentName;
 use model::role::Caller;
 use proto::v1;
-use proto::violation::OfField;
+use proto::violation::{FieldViolation, OfField};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -15,9 +15,10 @@ use super::auth::caller;
 use super::status::internal;
 use crate::audit::Audit;
 use crate::logs::Logs;
+use crate::plans;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
-use crate::submit::{EditedTree, Submission, Submitted, Submitter};
+use crate::submit::{DryRun, EditedTree, Submission, Submitted, Submitter};
 use crate::watching::{follow_build, follow_logs};
 
 /// Builds shown when no number is asked for.
@@ -51,7 +52,11 @@ impl v1::builds_server::Builds for Builds {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let who = caller(&request)?;
         let submission = submission(request.into_inner(), &who)?;
-        self.audit.note(&who, "build", &submission.names.join(" "));
+        if !submission.dry_run {
+            let saves = if submission.save { submission.genimage.set.as_slice() } else { &[] };
+            let said: Vec<&str> = submission.names.iter().chain(saves).map(String::as_str).collect();
+            self.audit.note(&who, "build", &said.join(" "));
+        }
         self.queue(submission).await
     }
 
@@ -130,6 +135,10 @@ impl Builds {
                 response.builds = builds.into_iter().map(Into::into).collect();
                 response.warnings = warnings;
             }
+            Submitted::DryRun { runs, warnings } => {
+                response.dry_runs = runs.into_iter().map(dry_run).collect::<Result<_, _>>()?;
+                response.warnings = warnings;
+            }
             Submitted::Problems(problems) => response.problems = problems.into_iter().map(Into::into).collect(),
             Submitted::Edited(edited) => response.edited = edited.into_iter().map(edited_tree).collect(),
         }
@@ -159,7 +168,10 @@ fn submission(wire: v1::SubmitRequest, who: &Caller) -> Result<Submission, Statu
         nosyncfiles,
         request_id,
         priority,
-        ..
+        genimage,
+        save,
+        dry_run,
+        part: _,
     } = wire;
     if !PRIORITIES.contains(&priority) {
         return Err(Status::invalid_argument("a priority is a number from -100 to 100; 0 is usual, higher goes first"));
@@ -172,6 +184,9 @@ fn submission(wire: v1::SubmitRequest, who: &Caller) -> Result<Submission, Statu
         agent,
         part: Part::try_from(part).of_field("part")?,
         pack: PackWish { method, compress, nosyncfiles },
+        genimage: genimage.unwrap_or_default().try_into().map_err(|error: FieldViolation| error.scope("genimage"))?,
+        save,
+        dry_run,
         discard_edits,
         all,
         priority,
@@ -187,6 +202,9 @@ fn again(build: Build, discard_edits: bool, who: &Caller) -> Submission {
         agent: build.needs.agent,
         part: build.part,
         pack: build.pack,
+        genimage: build.genimage,
+        save: false,
+        dry_run: false,
         discard_edits,
         all: false,
         priority: build.priority,
@@ -199,6 +217,17 @@ fn edited_tree(tree: EditedTree) -> v1::EditedTree {
     let EditedTree { osimage, generation, edits } = tree;
     let edits = edits.into_iter().map(|(path, change)| v1::TreeEdit { path, change }).collect();
     v1::EditedTree { osimage: osimage.into(), generation, edits }
+}
+
+fn dry_run(run: DryRun) -> Result<v1::DryRun, Status> {
+    let DryRun { osimage, found, agents } = run;
+    let agents = agents.into_iter().map(|(agent, lacks)| v1::AgentVerdict { agent: agent.into(), lacks });
+    Ok(v1::DryRun {
+        osimage: osimage.into(),
+        plan_json: plans::to_json(&found.plan).map_err(|error| internal(&error))?.into(),
+        pack_json: serde_json::to_vec_pretty(&found.pack).map_err(|error| internal(&error))?.into(),
+        agents: agents.collect(),
+    })
 }
 
 /// One sentence on how a build stands, and what to do next.

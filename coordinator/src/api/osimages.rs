@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::name::ImageName;
+use model::wish::GenimageWish;
 use proto::v1;
 use proto::violation::OfField;
 use tonic::{Request, Response, Status};
@@ -11,7 +12,7 @@ use super::auth::caller;
 use super::status::internal;
 use crate::audit::Audit;
 use crate::catalogue::{Catalogue, CatalogueError, Import, Written};
-use crate::osimage::{Resolved, resolve};
+use crate::osimage::{Resolved, resolve_with};
 use crate::plans;
 
 /// Definitions over the wire.
@@ -114,10 +115,12 @@ impl v1::osimages_server::Osimages for Osimages {
     }
 
     async fn resolve(&self, request: Request<v1::ResolveRequest>) -> Result<Response<v1::ResolveResponse>, Status> {
-        let name: ImageName = request.into_inner().name.parse().of_field("name")?;
+        let v1::ResolveRequest { name, set } = request.into_inner();
+        let name: ImageName = name.parse().of_field("name")?;
         let osimage = self.catalogue.get(&name)?;
         let site = self.catalogue.site().clone();
-        let resolved = tokio::task::spawn_blocking(move || resolve(&osimage, &site)).await;
+        let wish = GenimageWish { set, ..GenimageWish::default() };
+        let resolved = tokio::task::spawn_blocking(move || resolve_with(&osimage, &wish, &site)).await;
         let response = match resolved.map_err(|error| internal(&error))? {
             Ok(Resolved { plan, pack }) => v1::ResolveResponse {
                 plan_json: plans::to_json(&plan).map_err(|error| internal(&error))?.into(),

@@ -1,9 +1,13 @@
-//! Drivers for the initrds: `netdrivers`, else a list for the architecture (XCAT.md 6.7).
+//! Drivers for the initrds: those of `netdrivers` in front of a list for the architecture (XCAT.md 6.7).
 //!
-//! xCAT's lists end with the cards of their day; the newer ones are added. An agent takes those that its kernel has.
+//! One rule for every family: what is named comes in front and the list stays, because an initrd with too many drivers
+//! boots and one with too few doesn't. xCAT's lists end with the cards of their day; the newer ones are added. An agent
+//! takes those that its kernel has.
 
 use model::arch::Arch;
+use model::plan::{Drivers, Take};
 
+use super::driver_sources;
 use super::notes::Notes;
 use super::target::Target;
 
@@ -11,37 +15,47 @@ use super::target::Target;
 const FILE_SYSTEMS: [&str; 2] = ["ext3", "ext4"];
 /// Cards that xCAT has no default for (its issues 3599, 6805, 7781), on machines with PCI Express.
 const MODERN: [&str; 5] = ["mlx5_core", "ice", "i40e", "ixgbe", "bnxt_en"];
-/// Words of `netdrivers` that steer driver packages.
-const NO_DRIVERS: [&str; 2] = ["allupdate", "updateonly"];
 
-pub(super) fn choose(target: &Target<'_>, notes: &mut Notes) -> Vec<String> {
-    let mut drivers: Vec<String> = match target.osimage.get("netdrivers") {
-        Some(value) => {
-            notes.given("netdrivers", value);
-            target.osimage.list("netdrivers").into_iter().filter_map(|word| named(word, notes)).collect()
-        }
-        None => {
-            let Some(arch) = target.arch else { return Vec::new() };
-            let drivers = defaults(arch);
-            notes.defaulted("netdrivers", &drivers.join(","), &format!("drivers for {arch}"));
-            drivers.into_iter().map(str::to_owned).collect()
-        }
-    };
-    for name in FILE_SYSTEMS {
-        if !drivers.iter().any(|known| known == name) {
-            drivers.push(name.to_owned());
+pub(super) fn choose(target: &Target<'_>, notes: &mut Notes) -> Drivers {
+    let (named, take) = named(target, notes);
+    let defaults = target.arch.map(defaults).unwrap_or_default();
+    if target.osimage.get("netdrivers").is_none() && !defaults.is_empty() {
+        notes.defaulted("netdrivers", &defaults.join(","), "drivers for the architecture");
+    }
+    let mut load = named.clone();
+    for name in defaults.into_iter().chain(FILE_SYSTEMS) {
+        if !load.iter().any(|known| known == name) {
+            load.push(name.to_owned());
         }
     }
-    drivers
+    Drivers { load, named, sources: driver_sources::read(target, take, notes), take }
 }
 
-fn named(word: &str, notes: &mut Notes) -> Option<String> {
-    if NO_DRIVERS.contains(&word) {
-        notes.warn(format!("netdrivers: `{word}` steers driver packages, which are not carried out"));
-        return None;
+/// The drivers of `netdrivers`, and what its other words say of driver packages.
+fn named(target: &Target<'_>, notes: &mut Notes) -> (Vec<String>, Take) {
+    let Some(value) = target.osimage.get("netdrivers") else { return (Vec::new(), Take::Nothing) };
+    notes.given("netdrivers", value);
+    let (mut named, mut all) = (Vec::<String>::new(), false);
+    for word in target.osimage.list("netdrivers") {
+        match word {
+            "allupdate" => all = true,
+            // xCAT's word for the initrds of installers.
+            "updateonly" => notes.warn("netdrivers: `updateonly` is for images of an installer and does nothing here"),
+            _ => named.extend(driver(word, notes).filter(|name| !named.contains(name))),
+        }
     }
+    let take = match (all, named.is_empty()) {
+        (true, _) => Take::All,
+        (false, false) => Take::Named,
+        (false, true) => Take::Nothing,
+    };
+    (named, take)
+}
+
+fn driver(word: &str, notes: &mut Notes) -> Option<String> {
     let name = word.strip_suffix(".ko").unwrap_or(word);
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+    let starts = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
         notes.problem(format!("netdrivers: `{word}` is not the name of a driver; separate names with commas"));
         return None;
     }

@@ -9,8 +9,19 @@ use super::release::System;
 use super::repositories::from_entry;
 use super::target::Target;
 
-/// Packages of the Red Hat family that carry the kernel's version.
-const VERSIONED: [&str; 5] = ["kernel", "kernel-headers", "kernel-devel", "kernel-tools", "kernel-bootwrapper"];
+/// Packages of the Red Hat family that carry the kernel's version: xCAT's, and what newer releases split it into.
+const VERSIONED: [&str; 10] = [
+    "kernel",
+    "kernel-headers",
+    "kernel-devel",
+    "kernel-tools",
+    "kernel-bootwrapper",
+    "kernel-core",
+    "kernel-modules",
+    "kernel-modules-core",
+    "kernel-modules-extra",
+    "kernel-tools-libs",
+];
 
 /// Chooses the kernel, and pins its packages in the passes where one is named.
 pub(super) fn choose(
@@ -20,11 +31,13 @@ pub(super) fn choose(
     notes: &mut Notes,
 ) -> KernelChoice {
     let Some(version) = target.osimage.get("kernelver") else {
-        notes.defaulted("kernelver", "", "the newest kernel in the root image");
-        if let Some(directory) = target.osimage.get("kerneldir") {
-            notes.warn(format!("kerneldir `{directory}` is not used, because kernelver is not set"));
+        notes.defaulted("kernelver", "", "the only kernel in the root image");
+        for name in ["kerneldir", "krpmver"] {
+            if let Some(value) = target.osimage.get(name) {
+                notes.warn(format!("{name} `{value}` is not used, because kernelver (-k) is not set"));
+            }
         }
-        return KernelChoice::Newest;
+        return KernelChoice::Only;
     };
     notes.given("kernelver", version);
     match target.release.as_ref().map(|release| release.system()) {
@@ -33,8 +46,15 @@ pub(super) fn choose(
         Some(System::Zypper) => pin_default(passes, target.osimage.get("krpmver"), notes),
         None => {}
     }
+    if let Some(krpmver) = target.osimage.get("krpmver").filter(|_| !is_zypper(target)) {
+        notes.warn(format!("krpmver `{krpmver}` is not used: only SLES has a package version of its own"));
+    }
     repositories.extend(kernel_repositories(target, notes));
     KernelChoice::Exactly { version: version.to_owned() }
+}
+
+fn is_zypper(target: &Target<'_>) -> bool {
+    target.release.as_ref().is_some_and(|release| release.system() == System::Zypper)
 }
 
 /// apt: the package has the version in its name.

@@ -5,6 +5,7 @@
 //! the resolver each; what they find out gathers in `Notes`.
 
 mod apt_tree;
+mod driver_sources;
 mod drivers;
 mod files;
 mod fill;
@@ -27,5 +28,5 @@ mod target;
 pub use fill::{Profile, fill};
 pub use pack::PackPlan;
 pub use release::{Release, System, UnknownRelease};
-pub use resolve::{Resolved, Site, resolve};
+pub use resolve::{Resolved, Site, resolve, resolve_with};
 pub use search::{DefaultFile, default_files};

@@ -10,6 +10,8 @@ pub(super) struct Notes {
     pub(super) warnings: Vec<Problem>,
     pub(super) attributes: Vec<ResolvedAttribute>,
     pub(super) needs_install: Vec<String>,
+    /// The attributes that the command line gives, for this build alone.
+    pub(super) once: Vec<String>,
 }
 
 impl Notes {
@@ -44,9 +46,10 @@ impl Notes {
         }
     }
 
-    /// A value that the definition gives.
+    /// A value that the definition gives, or the command line.
     pub(super) fn given(&mut self, name: &str, value: &str) {
-        self.attribute(name, value, Origin::Given);
+        let once = self.once.iter().any(|given| given == name);
+        self.attribute(name, value, if once { Origin::Once } else { Origin::Given });
     }
 
     /// A value that a rule supplies.

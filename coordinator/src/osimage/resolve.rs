@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 
 use model::arch::Arch;
 use model::osimage::Osimage;
-use model::plan::{BuildPlan, Interfaces, KernelChoice, PLAN_VERSION, PackageSystem, Repository, Script, Update};
+use model::plan::{
+    BuildPlan, Drivers, Interfaces, KernelChoice, PLAN_VERSION, PackageSystem, Repository, Script, Update,
+};
 use model::problem::Problem;
+use model::wish::GenimageWish;
 
 use super::lists::Lists;
 use super::notes::Notes;
@@ -35,16 +38,24 @@ pub struct Resolved {
     pub pack: PackPlan,
 }
 
-/// Resolves a definition, reading what it names, or returns everything that is wrong.
+/// Resolves a definition as it stands, reading what it names, or returns everything that is wrong.
 pub fn resolve(osimage: &Osimage, site: &Site) -> Result<Resolved, Vec<Problem>> {
-    let mut notes = Notes { problems: osimage.check(), ..Notes::default() };
+    resolve_with(osimage, &GenimageWish::default(), site)
+}
+
+/// Resolves a definition with what is asked for one build.
+pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Result<Resolved, Vec<Problem>> {
+    let once = wish.changes()?.iter().map(|change| change.name().to_owned()).collect();
+    let osimage = &wish.applied(osimage)?;
+    let mut notes = Notes { problems: osimage.check(), once, ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
     let found = Found::gather(&target, &mut notes);
     // Whatever could not be told has left a problem.
     match (target.arch, &target.release, &found.rootimgdir) {
         (Some(arch), Some(release), Some(rootimgdir)) if notes.problems.is_empty() => {
             let rootimgdir = rootimgdir.clone();
-            Ok(found.resolved(&target, arch, release, rootimgdir, notes))
+            let plan = found.resolved(&target, arch, release, rootimgdir, notes);
+            Ok(Resolved { plan: BuildPlan { wish: wish.clone(), ..plan.plan }, ..plan })
         }
         _ => Err(notes.problems),
     }
@@ -58,7 +69,7 @@ struct Found {
     repositories: Repositories,
     other_repositories: Vec<Repository>,
     kernel: KernelChoice,
-    drivers: Vec<String>,
+    drivers: Drivers,
 }
 
 impl Found {
@@ -109,6 +120,7 @@ impl Found {
             environment: target.environment.clone(),
             kernel: self.kernel,
             drivers: self.drivers,
+            wish: GenimageWish::default(),
             postinstall: self.postinstall,
             interfaces: interfaces(target.osimage),
             needs_install: notes.needs_install,
@@ -170,7 +182,7 @@ fn remaining(target: &Target<'_>, notes: &mut Notes) {
             notes.given(name, value);
         }
     }
-    for name in ["driverupdatesrc", "partitionfile", "cfmdir", "osupdatename"] {
+    for name in ["partitionfile", "cfmdir", "osupdatename"] {
         if !target.value(name).is_empty() {
             notes.warn(format!("{name} is not carried out; the image is built without it"));
         }

@@ -1,6 +1,7 @@
 //! Keeps records small enough for the store: whatever agents and resolvers say is cut to a budget of bytes.
 
-use model::build::{Build, Failure};
+use model::build::{Build, Failure, PublishedArchive};
+use model::initrd::InitrdReport;
 
 use crate::store::builds::fits;
 
@@ -15,6 +16,10 @@ pub(super) const OUTCOME: usize = 200;
 /// What the resolver wants to be known: so many, of so many bytes each.
 const WARNINGS: usize = 10;
 const WARNING: usize = 200;
+/// What is told of initrds: there are two, with the drivers that a plan lists.
+const INITRDS: usize = 4;
+const DRIVERS: usize = 60;
+const NAME: usize = 40;
 
 /// The text, cut to at most `bytes` at a character's end.
 pub(super) fn clipped(text: &str, bytes: usize) -> String {
@@ -51,9 +56,27 @@ pub(super) fn failure(failure: Failure) -> Failure {
 pub(super) fn warnings(warnings: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = warnings.iter().take(WARNINGS).map(|warning| clipped(warning, WARNING)).collect();
     if warnings.len() > WARNINGS {
-        kept.push(format!("… and {} more; `imgctl resolve` shows them all", warnings.len() - WARNINGS));
+        kept.push(format!("… and {} more; the log has them all", warnings.len() - WARNINGS));
     }
     kept
+}
+
+/// What an agent says it has published.
+pub(super) fn published(archive: PublishedArchive) -> PublishedArchive {
+    let names = |names: Vec<String>| names.iter().take(DRIVERS).map(|name| clipped(name, NAME)).collect();
+    let initrds = archive.initrds.into_iter().take(INITRDS).map(|one| InitrdReport {
+        name: clipped(&one.name, NAME),
+        drivers: names(one.drivers),
+        missing: names(one.missing),
+        ..one
+    });
+    PublishedArchive {
+        digest: clipped(&archive.digest, 100),
+        kernel_version: clipped(&archive.kernel_version, 100),
+        initrds: initrds.collect(),
+        warnings: warnings(&archive.warnings),
+        ..archive
+    }
 }
 
 /// The build as the store takes it. The budgets above leave room; what escaping still makes too long loses its
@@ -63,6 +86,10 @@ pub(super) fn fitted(mut build: Build) -> Build {
         return build;
     }
     build.warnings.clear();
+    build.initrds.clear();
+    for archive in build.attempts.iter_mut().filter_map(|attempt| attempt.published.as_mut()) {
+        (archive.initrds, archive.warnings) = (Vec::new(), Vec::new());
+    }
     build.needs.install.truncate(1);
     for attempt in &mut build.attempts {
         attempt.outcome = attempt.outcome.as_deref().map(|outcome| clipped(outcome, OUTCOME / 4));

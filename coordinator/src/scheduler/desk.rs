@@ -20,6 +20,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::logs::Logs;
 use crate::plans::Plans;
+use crate::store::osimages::OsimageWrite;
 use crate::store::{Store, StoreError};
 
 /// How often leases and waiting builds are looked at.
@@ -169,9 +170,14 @@ impl Desk {
 
     async fn handle(&mut self, command: Command) -> Result<(), StoreError> {
         match command {
-            Command::Submit { builds, request, answer } => {
-                let queued = self.submit(builds, &request).await;
+            Command::Submit { builds, definitions, request, answer } => {
+                let queued = self.submit(builds, &definitions, &request).await;
                 reply(answer, queued)
+            }
+            Command::Judge { build, answer } => {
+                // The caller may have gone away.
+                let _ = answer.send(self.judge(*build));
+                Ok(())
             }
             Command::Cancel { id, by, answer } => {
                 let cancelled = self.cancel(id, by).await;
@@ -217,7 +223,12 @@ impl Desk {
         }
     }
 
-    async fn submit(&mut self, wanted: Vec<NewBuild>, request: &str) -> Result<Vec<Build>, Refused> {
+    async fn submit(
+        &mut self,
+        wanted: Vec<NewBuild>,
+        definitions: &[OsimageWrite],
+        request: &str,
+    ) -> Result<Vec<Build>, Refused> {
         if !request.is_empty()
             && let Some(ids) = self.parts.store.builds_of_request(request)?
         {
@@ -230,7 +241,7 @@ impl Desk {
             builds.push(clip::fitted(queued(id, wanted)));
             id = id.next();
         }
-        self.parts.store.add_builds(&builds, request).await?;
+        self.parts.store.add_builds(&builds, definitions, request).await?;
         self.next_id = id;
         for build in &builds {
             tracing::info!(build = %build.id, osimage = %build.osimage, by = %build.submitted_by, "queued");
@@ -374,8 +385,20 @@ fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreEr
 }
 
 pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
-    let NewBuild { osimage, revision, arch, needs, rootimgdir, part, pack, submitted_by, plan, warnings, priority } =
-        wanted;
+    let NewBuild {
+        osimage,
+        revision,
+        arch,
+        needs,
+        rootimgdir,
+        part,
+        pack,
+        genimage,
+        submitted_by,
+        plan,
+        warnings,
+        priority,
+    } = wanted;
     Build {
         id,
         osimage,
@@ -385,6 +408,7 @@ pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
         rootimgdir,
         part,
         pack,
+        genimage,
         submitted_by,
         submitted_ms: now_ms(),
         ended_ms: 0,
@@ -395,6 +419,7 @@ pub(super) fn queued(id: BuildId, wanted: NewBuild) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: clip::warnings(&warnings),
+        initrds: Vec::new(),
         cancel_by: None,
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use model::agent::AgentRecord;
 use model::build::{Build, BuildState, Failure, Part};
 use model::id::BuildId;
 use model::name::AgentName;
 use tokio::time::{Duration, Instant};
 
-use super::Explanation;
-use super::desk::{Active, Desk};
+use super::desk::{Active, Desk, queued};
+use super::{Explanation, NewBuild, Verdicts};
 use crate::queue::{self, Candidate, Kind, Start};
 use crate::store::StoreError;
 
@@ -130,21 +131,35 @@ impl Desk {
     pub(super) fn explain(&self, id: BuildId) -> Option<Explanation> {
         let active = self.active.get(&id)?;
         let build = &active.build;
-        // Those that joined and never connected are known to the store alone.
         let recorded = self.parts.store.agents().unwrap_or_default();
-        let mut candidates = self.candidates(Instant::now());
-        for record in &recorded {
-            if !candidates.iter().any(|known| known.record.name == record.name) {
-                candidates.push(Candidate { record, connected: false, in_hand: 0, resting: None });
-            }
-        }
+        let candidates = self.candidates_and(&recorded);
         let waiting_for = match self.holders().get(build.rootimgdir.as_path()) {
             _ if build.state != BuildState::Queued => String::new(),
             Some(holder) => queue::waiting_behind(build, *holder),
             None => queue::waiting_for(build, &candidates),
         };
-        let lacks = |agent: &Candidate<'_>| queue::lacks(build, agent).iter().map(ToString::to_string).collect();
-        let agents = candidates.iter().map(|agent| (agent.record.name.clone(), lacks(agent))).collect();
-        Some(Explanation { waiting_for, agents })
+        Some(Explanation { waiting_for, agents: verdicts(build, &candidates) })
     }
+
+    /// How a build that is not queued would stand with each agent.
+    pub(super) fn judge(&self, wanted: NewBuild) -> Verdicts {
+        let recorded = self.parts.store.agents().unwrap_or_default();
+        verdicts(&queued(self.next_id, wanted), &self.candidates_and(&recorded))
+    }
+
+    /// With those that joined and never connected, which are known to the store alone.
+    fn candidates_and<'a>(&'a self, recorded: &'a [AgentRecord]) -> Vec<Candidate<'a>> {
+        let mut candidates = self.candidates(Instant::now());
+        for record in recorded {
+            if !candidates.iter().any(|known| known.record.name == record.name) {
+                candidates.push(Candidate { record, connected: false, in_hand: 0, resting: None });
+            }
+        }
+        candidates
+    }
+}
+
+fn verdicts(build: &Build, candidates: &[Candidate<'_>]) -> Verdicts {
+    let lacks = |agent: &Candidate<'_>| queue::lacks(build, agent).iter().map(ToString::to_string).collect();
+    candidates.iter().map(|agent| (agent.record.name.clone(), lacks(agent))).collect()
 }

@@ -3,7 +3,7 @@
 //! Events are numbered per attempt. One that was taken already is acknowledged again and otherwise ignored; one
 //! from an attempt that the agent holds no lease on is answered with an order to drop it.
 
-use model::build::{AttemptRecord, Build, BuildEvent, Failure, PublishedArchive};
+use model::build::{AttemptRecord, Build, BuildEvent, Failure};
 use model::id::AttemptId;
 use model::name::AgentName;
 use model::stage::{Stage, StageStatus};
@@ -96,11 +96,7 @@ impl Desk {
             What::Published(archive) => {
                 self.update(attempt, None, |record| {
                     note(record);
-                    record.published = Some(PublishedArchive {
-                        digest: clip::clipped(&archive.digest, 100),
-                        kernel_version: clip::clipped(&archive.kernel_version, 100),
-                        ..archive
-                    });
+                    record.published = Some(clip::published(archive));
                 })
                 .await?;
                 self.receive(attempt);

@@ -24,9 +24,11 @@ use model::build::{Build, Failure, Needs, PackWish, Part, PublishedArchive};
 use model::id::{AttemptId, BuildId};
 use model::name::{AgentName, ImageName, UserName};
 use model::stage::{Stage, StageStatus};
+use model::wish::GenimageWish;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::StoreError;
+use crate::store::osimages::OsimageWrite;
 pub use desk::{Desk, Parts};
 pub use links::{SessionId, ToAgent};
 
@@ -73,6 +75,8 @@ pub struct NewBuild {
     pub part: Part,
     /// How to pack.
     pub pack: PackWish,
+    /// What is asked of genimage for this build alone.
+    pub genimage: GenimageWish,
     /// Who asks.
     pub submitted_by: UserName,
     /// sha256 of its plan.
@@ -168,8 +172,11 @@ pub struct Explanation {
     /// What it waits for, in one line.
     pub waiting_for: String,
     /// Each agent, and what it lacks.
-    pub agents: Vec<(AgentName, Vec<String>)>,
+    pub agents: Verdicts,
 }
+
+/// Each agent, and what it lacks for a build; nothing: it fits.
+pub type Verdicts = Vec<(AgentName, Vec<String>)>;
 
 /// How a build shows itself: the record, and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +192,8 @@ type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 /// What the desk is asked to do.
 #[derive(Debug)]
 enum Command {
-    Submit { builds: Vec<NewBuild>, request: String, answer: Answer<Vec<Build>> },
+    Submit { builds: Vec<NewBuild>, definitions: Vec<OsimageWrite>, request: String, answer: Answer<Vec<Build>> },
+    Judge { build: Box<NewBuild>, answer: oneshot::Sender<Verdicts> },
     Cancel { id: BuildId, by: UserName, answer: Answer<Build> },
     Watch { id: BuildId, answer: oneshot::Sender<Option<watch::Receiver<BuildView>>> },
     Explain { id: BuildId, answer: oneshot::Sender<Option<Explanation>> },
@@ -205,7 +213,11 @@ impl Command {
     /// Whether something that waits may be able to start after it.
     fn may_start(&self) -> bool {
         match self {
-            Self::Watch { .. } | Self::Explain { .. } | Self::Agents { .. } | Self::Heartbeat { .. } => false,
+            Self::Watch { .. }
+            | Self::Explain { .. }
+            | Self::Judge { .. }
+            | Self::Agents { .. }
+            | Self::Heartbeat { .. } => false,
             Self::Submit { .. }
             | Self::Cancel { .. }
             | Self::Drain { .. }
@@ -228,9 +240,20 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Queues builds; a repeated request gets the builds of the first one.
-    pub async fn submit(&self, builds: Vec<NewBuild>, request: String) -> Result<Vec<Build>, Refused> {
-        self.ask(|answer| Command::Submit { builds, request, answer }).await?
+    /// Queues builds, and with the same write changes the definitions that they were made from; a repeated request
+    /// gets the builds of the first one and changes nothing.
+    pub async fn submit(
+        &self,
+        builds: Vec<NewBuild>,
+        definitions: Vec<OsimageWrite>,
+        request: String,
+    ) -> Result<Vec<Build>, Refused> {
+        self.ask(|answer| Command::Submit { builds, definitions, request, answer }).await?
+    }
+
+    /// What each agent lacks to take such a build on now.
+    pub async fn judge(&self, build: NewBuild) -> Result<Verdicts, Refused> {
+        self.ask(|answer| Command::Judge { build: Box::new(build), answer }).await
     }
 
     /// Ends a build.

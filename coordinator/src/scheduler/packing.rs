@@ -16,7 +16,7 @@ use super::desk::{Desk, Parts};
 use crate::chain::chain;
 use crate::clock::now_ms;
 use crate::generation::{Number, RootimgDir, retain};
-use crate::osimage::{Site, resolve};
+use crate::osimage::{Site, resolve_with};
 use crate::packimage::{self, Format, PackOrder, Packed};
 use crate::store::StoreError;
 
@@ -141,7 +141,8 @@ fn prune(dir: &RootimgDir, keep: usize, live: Number) -> (Vec<Number>, Vec<(Numb
 
 fn pack_order(parts: &Parts, build: &Build, osimage: &Osimage) -> Result<PackOrder, Failure> {
     let site = Site { install_dir: parts.config.install_dir.clone() };
-    let resolved = resolve(osimage, &site).map_err(|problems| {
+    // What was given for this build alone may name lists of its own.
+    let resolved = resolve_with(osimage, &build.genimage, &site).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         here("packimage", lines.join("; "), Some("put the lists right, then `imgctl packimage`".into()))
     })?;

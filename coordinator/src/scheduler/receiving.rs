@@ -62,6 +62,10 @@ impl Desk {
         build.state = state;
         build.generation = Some(received.generation);
         build.artefacts = received.artefacts.clone();
+        if let Some(published) = build.attempts.last_mut().and_then(|record| record.published.as_mut()) {
+            build.initrds = std::mem::take(&mut published.initrds);
+            build.warnings.append(&mut published.warnings);
+        }
         end_attempt(&mut build, "received");
         let record = record_of(&build, &received);
         self.note(&build, "receive", &said(&received));

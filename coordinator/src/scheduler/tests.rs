@@ -8,6 +8,7 @@ use model::build::{Build, BuildEvent, BuildState, Failure, Needs, PackWish, Part
 use model::id::{Attempt, AttemptId, Generation};
 use model::name::AgentName;
 use model::stage::Stage;
+use model::wish::GenimageWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +67,7 @@ impl Site {
     }
 
     async fn submit(&self) -> Build {
-        self.scheduler.submit(vec![wanted(&self.parts)], String::new()).await.unwrap().remove(0)
+        self.scheduler.submit(vec![wanted(&self.parts)], Vec::new(), String::new()).await.unwrap().remove(0)
     }
 
     async fn say(&self, session: SessionId, attempt: AttemptId, number: u64, what: What) {
@@ -109,6 +110,7 @@ fn wanted(parts: &Parts) -> NewBuild {
         rootimgdir: parts.config.install_dir.join("netboot/compute"),
         part: Part::Both,
         pack: PackWish::default(),
+        genimage: GenimageWish::default(),
         submitted_by: "root".parse().unwrap(),
         plan: Some("0".repeat(64)),
         warnings: Vec::new(),

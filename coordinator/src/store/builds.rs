@@ -3,6 +3,7 @@
 use model::build::Build;
 use model::id::BuildId;
 
+use super::osimages::{self, OsimageWrite};
 use super::{Op, Store, StoreError, put, record};
 
 pub(super) const PREFIX: &[u8] = b"build/";
@@ -53,11 +54,17 @@ impl Store {
         self.get(&[REQUEST, request.as_bytes()].concat())
     }
 
-    /// Writes new builds with the counter and, if the caller gave one, the request that they answer. Refused when the
-    /// disk is full.
-    pub async fn add_builds(&self, builds: &[Build], request: &str) -> Result<(), StoreError> {
+    /// Writes new builds with the counter, the definitions that change with them and, if the caller gave one, the
+    /// request that they answer. Refused when the disk is full, or a definition was changed meanwhile.
+    pub async fn add_builds(
+        &self,
+        builds: &[Build],
+        definitions: &[OsimageWrite],
+        request: &str,
+    ) -> Result<(), StoreError> {
         self.room_for_more().await?;
-        let mut ops = builds.iter().map(put_build).collect::<Result<Vec<_>, _>>()?;
+        let (guards, mut ops) = osimages::writes(definitions)?;
+        ops.extend(builds.iter().map(put_build).collect::<Result<Vec<_>, _>>()?);
         if let Some(last) = builds.last() {
             ops.push(put(COUNTER.to_vec(), &last.id)?);
         }
@@ -65,7 +72,7 @@ impl Store {
             let ids: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
             ops.push(put([REQUEST, request.as_bytes()].concat(), &ids)?);
         }
-        self.commit(Vec::new(), ops).await
+        self.commit(guards, ops).await.map_err(osimages::named)
     }
 
     /// Writes a build as it stands.
@@ -97,7 +104,7 @@ mod tests {
         assert!(store.newest_builds(5, |_| true).unwrap().is_empty());
         let builds: Vec<Build> =
             (1..=9).map(|number| build(id(number), if number % 3 == 0 { "a" } else { "b" })).collect();
-        store.add_builds(&builds, "").await.unwrap();
+        store.add_builds(&builds, &[], "").await.unwrap();
         let looked = std::cell::Cell::new(0);
         let of_a = |build: &Build| {
             looked.set(looked.get() + 1);

@@ -37,23 +37,33 @@ impl Store {
         if writes.iter().any(|write| write.after.is_some()) {
             self.room_for_more().await?;
         }
-        let (mut guards, mut ops) = (Vec::new(), Vec::new());
-        for write in writes {
-            let Some(name) = write.after.as_ref().or(write.before.as_ref()).map(|osimage| &osimage.name) else {
-                continue;
-            };
-            let key = key(name);
-            let expected = write.before.as_ref().map(|before| record::encode(&key, before)).transpose()?;
-            guards.push(Guard { key: key.clone(), expected });
-            ops.push(match &write.after {
-                Some(after) => put(key, after)?,
-                None => Op::Delete { key },
-            });
-        }
-        let named = |error| match error {
-            StoreError::Conflict { .. } => StoreError::Conflict { what: "the osimage definition".into() },
-            other => other,
-        };
+        let (guards, ops) = self::writes(writes)?;
         self.commit(guards, ops).await.map_err(named)
+    }
+}
+
+/// The changes as a commit: each stands only on what it was made on.
+pub(super) fn writes(writes: &[OsimageWrite]) -> Result<(Vec<Guard>, Vec<Op>), StoreError> {
+    let (mut guards, mut ops) = (Vec::new(), Vec::new());
+    for write in writes {
+        let Some(name) = write.after.as_ref().or(write.before.as_ref()).map(|osimage| &osimage.name) else {
+            continue;
+        };
+        let key = key(name);
+        let expected = write.before.as_ref().map(|before| record::encode(&key, before)).transpose()?;
+        guards.push(Guard { key: key.clone(), expected });
+        ops.push(match &write.after {
+            Some(after) => put(key, after)?,
+            None => Op::Delete { key },
+        });
+    }
+    Ok((guards, ops))
+}
+
+/// A conflict in words that a user knows.
+pub(super) fn named(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict { .. } => StoreError::Conflict { what: "the osimage definition".into() },
+        other => other,
     }
 }

@@ -151,7 +151,7 @@ fn a_plan() -> BuildPlan {
         "version": PLAN_VERSION, "osimage": "compute", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
         "arch": "x86_64", "profile": "compute", "provmethod": "netboot", "rootimgdir": "/install/r",
         "install_dir": "/install", "packages": {"kind": "zypper"}, "repositories": [], "other_repositories": [],
-        "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "newest"}, "drivers": [],
+        "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "only"}, "drivers": {},
         "postinstall": [], "interfaces": {"boot": null, "others": []}, "script_environment": {}, "needs_install": [],
         "attributes": [], "warnings": ["x".repeat(9000)],
     });

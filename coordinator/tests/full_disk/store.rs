@@ -126,7 +126,7 @@ fn agent(number: usize) -> AgentRecord {
 
 async fn full(disk: &Disk) {
     let (store, mut failed) = Store::open(&disk.path.join("db")).unwrap();
-    store.add_builds(&[build(1, 0)], "").await.unwrap();
+    store.add_builds(&[build(1, 0)], &[], "").await.unwrap();
     disk.fill();
     refused(&store).await;
     change(&store, CHANGES).await;
@@ -143,7 +143,7 @@ async fn full(disk: &Disk) {
 async fn start(disk: &Disk) {
     let path = disk.path.join("db");
     let (store, _failed) = Store::open(&path).unwrap();
-    store.add_builds(&[build(1, 0)], "").await.unwrap();
+    store.add_builds(&[build(1, 0)], &[], "").await.unwrap();
     change(&store, 500).await;
     disk.fill();
     change(&store, 500).await;
@@ -171,7 +171,7 @@ async fn change(store: &Store, times: i32) {
 async fn refused(store: &Store) {
     let next = store.next_build_id().unwrap();
     for refusal in [
-        store.add_builds(&[build(next.get(), 0)], "").await,
+        store.add_builds(&[build(next.get(), 0)], &[], "").await,
         store.write_osimages(&[definition()]).await,
         store.add_token("s", &token()).await,
     ] {
@@ -183,7 +183,7 @@ async fn refused(store: &Store) {
 }
 
 async fn all_goes_on(store: &Store, id: u64) {
-    store.add_builds(&[build(id, 0)], "").await.unwrap();
+    store.add_builds(&[build(id, 0)], &[], "").await.unwrap();
     store.write_osimages(&[definition()]).await.unwrap();
     store.add_token("s", &token()).await.unwrap();
     change(store, 50).await;

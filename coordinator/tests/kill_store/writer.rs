@@ -36,7 +36,7 @@ async fn builds(store: &Store) {
         if next.get() <= 2 || next.get() < BUILDS && dice.below(4) == 0 {
             let ids = std::iter::successors(Some(next), |id| Some(id.next())).take(2 + dice.below(4) as usize);
             let new: Vec<Build> = ids.map(|id| records::build(id, 0)).collect();
-            store.add_builds(&new, &format!("request-{next}")).await.unwrap();
+            store.add_builds(&new, &[], &format!("request-{next}")).await.unwrap();
             new.iter().for_each(|build| acknowledged(&format!("build {} 0", build.id)));
             continue;
         }

@@ -3,6 +3,7 @@
 use model::arch::Arch;
 use model::build::{Build, BuildState, Needs, PackWish, Part};
 use model::id::BuildId;
+use model::wish::GenimageWish;
 
 /// A queued build of which nothing is known but its number.
 pub(crate) fn build(id: BuildId) -> Build {
@@ -15,6 +16,7 @@ pub(crate) fn build(id: BuildId) -> Build {
         rootimgdir: "/install/r".into(),
         part: Part::Both,
         pack: PackWish::default(),
+        genimage: GenimageWish::default(),
         submitted_by: "root".parse().unwrap(),
         submitted_ms: 0,
         ended_ms: 0,
@@ -25,6 +27,7 @@ pub(crate) fn build(id: BuildId) -> Build {
         generation: None,
         artefacts: Vec::new(),
         warnings: Vec::new(),
+        initrds: Vec::new(),
         cancel_by: None,
     }
 }

@@ -110,6 +110,7 @@ fn a_build_in_every_state_is_read_back_as_it_was_written() {
             rootimgdir: "/install/x".into(),
             part: Part::Both,
             pack: PackWish::default(),
+            genimage: GenimageWish::default(),
             submitted_by: "root".parse().unwrap(),
             submitted_ms: 1,
             ended_ms: 2,
@@ -120,6 +121,7 @@ fn a_build_in_every_state_is_read_back_as_it_was_written() {
             generation: Some(Generation::FIRST),
             artefacts: Vec::new(),
             warnings: Vec::new(),
+            initrds: Vec::new(),
             cancel_by: None,
         };
         let json = serde_json::to_string(&build).unwrap();

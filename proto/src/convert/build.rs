@@ -37,6 +37,8 @@ impl From<Build> for v1::Build {
             generation,
             artefacts,
             warnings,
+            genimage,
+            initrds,
             cancel_by: _,
         } = build;
         let Needs { package_system, rpm_database, osvers, install, agent } = needs;
@@ -62,6 +64,8 @@ impl From<Build> for v1::Build {
             needs: Some(v1::Needs { package_system, osvers, install, rpm_database }),
             pack: Some(pack.into()),
             plan: plan.unwrap_or_default(),
+            genimage: Some(genimage.into()),
+            initrds: initrds.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -91,6 +95,8 @@ impl TryFrom<v1::Build> for Build {
             needs,
             pack,
             plan,
+            genimage,
+            initrds,
         } = wire;
         let v1::Needs { package_system, osvers, install, rpm_database } = needs.of_field("needs")?;
         let rpm_database = RpmDatabase::ALL.into_iter().find(|known| known.backend() == rpm_database);
@@ -114,6 +120,12 @@ impl TryFrom<v1::Build> for Build {
             generation: Generation::new(generation),
             artefacts: each("artefacts", artefacts)?,
             warnings,
+            // A coordinator of an older release says nothing of it.
+            genimage: genimage
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: FieldViolation| error.scope("genimage"))?,
+            initrds: initrds.into_iter().map(Into::into).collect(),
             cancel_by: None,
         })
     }

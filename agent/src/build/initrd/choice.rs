@@ -75,41 +75,6 @@ pub(super) fn dracut_modules(has: &dyn Fn(&str) -> bool) -> Result<String, Lack>
     Ok(format!("{network} network nfs base kernel-modules"))
 }
 
-/// Drivers by whether the kernel has them.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Drivers {
-    /// As modules, for dracut.
-    pub(super) loadable: Vec<String>,
-    /// Not at all.
-    pub(super) unknown: Vec<String>,
-}
-
-/// Sorts the plan's drivers by `modules.dep` and `modules.builtin`; those built in need nothing.
-pub(super) fn sort_drivers(wanted: &[String], dep: &str, builtin: &str) -> Drivers {
-    let file = |line: &str| line.split(':').next().and_then(|path| path.rsplit('/').next()).map(module_name);
-    let modules: std::collections::HashSet<String> = dep.lines().filter_map(file).collect();
-    let built: std::collections::HashSet<String> = builtin.lines().filter_map(file).collect();
-    let mut sorted = Drivers::default();
-    for driver in wanted {
-        // xCAT's name for a family of which only this one is left.
-        let name = module_name(if driver == "mlx_en" { "mlx4_en" } else { driver });
-        if modules.contains(&name) {
-            if !sorted.loadable.contains(&name) {
-                sorted.loadable.push(name);
-            }
-        } else if !built.contains(&name) {
-            sorted.unknown.push(driver.clone());
-        }
-    }
-    sorted
-}
-
-/// `virtio-net.ko.xz` and `virtio_net` are one.
-fn module_name(file: &str) -> String {
-    let stem = file.split_once(".ko").map_or(file, |(stem, _)| stem);
-    stem.replace('-', "_")
-}
-
 /// The module that dracut complains of, as a sentence.
 pub(super) fn refused(lines: &[String]) -> Option<String> {
     let line = lines.iter().find(|line| line.contains("cannot be found or installed"))?;
@@ -145,16 +110,6 @@ mod tests {
         }
         assert_eq!(dracut_modules(&|_| false), Err(Lack::Dracut));
         assert_eq!(dracut_modules(&|name| name == "usr/bin/dracut"), Err(Lack::DracutNetwork));
-    }
-
-    #[test]
-    fn unknown_drivers_are_told_and_built_in_ones_left_out() {
-        let dep = "kernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko\nkernel/drivers/net/ethernet/mellanox/mlx4/mlx4_en.ko.xz:\n\
-            kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko.zst:\n";
-        let wanted = ["tg3", "virtio-net", "mlx_en", "e1000e", "ext4", "virtio_net"].map(String::from);
-        let sorted = sort_drivers(&wanted, dep, "kernel/fs/ext4/ext4.ko\n");
-        assert_eq!(sorted.loadable, ["virtio_net", "mlx4_en", "e1000e"]);
-        assert_eq!(sorted.unknown, ["tg3"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! it made is looked into before it is accepted.
 
 mod choice;
+mod drivers;
 mod scan;
 
 use std::fs::{self, File};
@@ -15,16 +16,20 @@ use std::path::{Path, PathBuf};
 use rootfs::gzip::{GzipLevel, GzipWriter};
 
 use super::Outcome;
-use super::context::{Context, State};
+use super::context::{Context, MadeInitrd, State};
 use super::failure::StageError;
 use super::inside::Inside;
 use super::place::Place;
 use crate::sys::exec::Cmd;
 use crate::sys::mount::Mounts;
 use crate::worker::report::StageLog;
+use drivers::{KernelModules, Sorted};
 
 /// Where dracut leaves its work, seen from inside; `/run` is not part of the image.
 const DESK: &str = "run/imgctl-initrd";
+
+/// Kernel arguments for the initrds, on the desk.
+const CMDLINE: &str = "cmdline";
 
 /// Our own dracut module: fetches what `imgurl=` names. It is shown to dracut by a mount and never is in the image.
 const FETCH: [(&str, &str); 3] = [
@@ -55,33 +60,25 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     let place = Place::new(&context.root);
     let modules = choice::dracut_modules(&|name| place.has(name))
         .map_err(|lack| StageError::build(lack.to_string(), lack.hint()))?;
-    let drivers = drivers(context, place, &state.kernel, log);
     let inside = Inside::open(&context.root, log)?;
-    let made = make(context, &state.kernel, log, &modules, &drivers);
+    let made = make(context, state, log, &modules);
     inside.close()?;
     made.map(|()| Outcome::Done)
 }
 
-fn drivers(context: &Context<'_>, place: Place<'_>, kernel: &str, log: &StageLog<'_>) -> Vec<String> {
-    let folder = format!("lib/modules/{kernel}");
-    let (dep, builtin) =
-        (place.text(&format!("{folder}/modules.dep")), place.text(&format!("{folder}/modules.builtin")));
-    let sorted = choice::sort_drivers(&context.plan.drivers, &dep, &builtin);
-    // dracut-install stops at the first name that it does not know and silently leaves out all after it.
+fn make(context: &Context<'_>, state: &mut State, log: &StageLog<'_>, modules: &str) -> Result<(), StageError> {
+    let kernel = state.kernel.as_str();
+    // modules.dep, which tells what the kernel has, is only made now that every script has run.
+    log.run(&Cmd::in_root(&context.root, "depmod").args(["-a", kernel]))?;
+    let known = kernel_modules(context, kernel);
+    let sorted = known.sort(&context.plan.drivers);
     if !sorted.unknown.is_empty() {
         log.say(format!("drivers that kernel {kernel} does not have, left out: {}", sorted.unknown.join(" ")));
     }
-    sorted.loadable
-}
-
-fn make(
-    context: &Context<'_>,
-    kernel: &str,
-    log: &StageLog<'_>,
-    modules: &str,
-    drivers: &[String],
-) -> Result<(), StageError> {
-    log.run(&Cmd::in_root(&context.root, "depmod").args(["-a", kernel]))?;
+    let unknown = sorted.unknown_by_name();
+    if !unknown.is_empty() {
+        state.warnings.push(format!("kernel {kernel} has no driver {}; netdrivers names it", unknown.join(", ")));
+    }
     let desk = context.work.join("initrd");
     let shown = context.root.join(DESK);
     for folder in [&desk, &shown] {
@@ -90,21 +87,41 @@ fn make(
     let mut mounts = Mounts::default();
     mounts.bind_one(&desk, &shown)?;
     let fetch = show_fetch(context, &mut mounts)?;
-    let job = Job { context, kernel, log, modules, drivers, desk };
-    let outcomes = std::thread::scope(|scope| {
-        let running = FLAVOURS.map(|flavour| {
-            scope.spawn({
-                let job = &job;
-                move || job.one(flavour)
-            })
-        });
+    let job = Job { context, kernel, log, modules, known, sorted, cmdline: cmdline(context, &desk)?, desk };
+    let outcomes = side_by_side(&job);
+    mounts.release()?;
+    fs::remove_dir(&fetch).map_err(StageError::file("remove", &fetch))?;
+    for outcome in outcomes {
+        let initrd = outcome?;
+        for warning in initrd.warnings {
+            log.say(format!("warning: {warning}"));
+            state.warnings.push(warning);
+        }
+        state.initrds.push(initrd.made);
+    }
+    Ok(())
+}
+
+fn kernel_modules(context: &Context<'_>, kernel: &str) -> KernelModules {
+    let text = |name: &str| Place::new(&context.root).text(&format!("lib/modules/{kernel}/{name}"));
+    KernelModules::read(&text("modules.dep"), &text("modules.builtin"))
+}
+
+/// Kernel arguments that the initrds carry themselves, in a file: a node's own command line comes after them and wins.
+fn cmdline(context: &Context<'_>, desk: &Path) -> Result<bool, StageError> {
+    let Some(limit) = &context.plan.wish.root_limit else { return Ok(false) };
+    let path = desk.join(CMDLINE);
+    fs::write(&path, format!("rootlimit={limit}\n")).map_err(StageError::file("write", &path))?;
+    Ok(true)
+}
+
+fn side_by_side(job: &Job<'_>) -> [Result<Finished, StageError>; 2] {
+    std::thread::scope(|scope| {
+        let running = FLAVOURS.map(|flavour| scope.spawn(move || job.one(flavour)));
         running.map(|thread| {
             thread.join().unwrap_or_else(|_| Err(StageError::node("making an initrd ended in a panic", "")))
         })
-    });
-    mounts.release()?;
-    fs::remove_dir(&fetch).map_err(StageError::file("remove", &fetch))?;
-    outcomes.into_iter().collect()
+    })
 }
 
 /// Shows our dracut module to the image's dracut; gives the folder that stands for it.
@@ -130,47 +147,72 @@ struct Job<'a> {
     kernel: &'a str,
     log: &'a StageLog<'a>,
     modules: &'a str,
-    drivers: &'a [String],
+    known: KernelModules,
+    sorted: Sorted,
+    /// They get kernel arguments of their own.
+    cmdline: bool,
     desk: PathBuf,
 }
 
+/// One initrd, and what the user should know of it.
+#[derive(Debug)]
+struct Finished {
+    made: MadeInitrd,
+    warnings: Vec<String>,
+}
+
 impl Job<'_> {
-    fn one(&self, flavour: Flavour) -> Result<(), StageError> {
+    fn one(&self, flavour: Flavour) -> Result<Finished, StageError> {
+        let name = format!("initrd-{}.gz", flavour.name);
         let lines = self.log.run(&self.command(flavour)).map_err(|error| match choice::refused(error.lines()) {
             Some(cause) => StageError::build(cause, choice::REFUSED_HINT),
-            None => error.into(),
+            None => failed(flavour, &error.into()),
         })?;
         if let Some(cause) = choice::refused(&lines) {
             return Err(StageError::build(cause, choice::REFUSED_HINT));
         }
         let raw = self.desk.join(format!("{}.img", flavour.name));
         let scan = self.verified(flavour, &raw)?;
-        let name = format!("initrd-{}.gz", flavour.name);
+        let verdict = drivers::judge(&name, &self.known, &self.sorted, &scan.modules);
+        if let Some(cause) = verdict.failed {
+            return Err(StageError::build(
+                cause,
+                "they are asked for by netdrivers (-n); dracut's own lines are in the log above",
+            ));
+        }
         let to = self.context.out.join(&name);
         let bytes = self.compress(&raw, scan.early_bytes, &to).map_err(StageError::file("write", &to))?;
         fs::remove_file(&raw).map_err(StageError::file("remove", &raw))?;
-        self.log.say(format!("{name}: {} files, {}", scan.files, crate::sys::probe::human(bytes)));
-        Ok(())
+        let (files, modules) = (scan.files, scan.modules.len());
+        self.log.say(format!("{name}: {files} files, {modules} of them modules, {}", crate::sys::probe::human(bytes)));
+        let warnings =
+            [verdict.warning, drivers::missing_firmware(&lines, &self.sorted)].into_iter().flatten().collect();
+        Ok(Finished { made: MadeInitrd { report: verdict.report, modules: scan.modules }, warnings })
     }
 
     fn command(&self, flavour: Flavour) -> Cmd {
-        let cmd = Cmd::in_root(&self.context.root, "dracut");
-        let cmd = cmd.args(["--force", "--no-hostonly", "--no-compress", "--add", self.modules]);
-        let cmd = if self.drivers.is_empty() { cmd } else { cmd.arg("--add-drivers").arg(self.drivers.join(" ")) };
+        let mut cmd = Cmd::in_root(&self.context.root, "dracut");
+        cmd = cmd.args(["--force", "--no-hostonly", "--no-compress", "--add", self.modules]);
+        if !self.sorted.loadable.is_empty() {
+            cmd = cmd.arg("--add-drivers").arg(self.sorted.loadable.join(" "));
+        }
+        if self.cmdline {
+            cmd = cmd.arg("--include").arg(format!("/{DESK}/{CMDLINE}")).arg("/etc/cmdline");
+        }
         cmd.args(flavour.args).args(["--kver", self.kernel]).arg(format!("/{DESK}/{}.img", flavour.name))
     }
 
     fn verified(&self, flavour: Flavour, raw: &Path) -> Result<scan::Scan, StageError> {
         let bad = |what: String| {
-            let cause = format!("dracut made an initrd for {} that can't boot: {what}", flavour.name);
+            let cause = format!("failed to generate the initial ramdisk for {}: {what}", flavour.name);
             StageError::build(cause, "dracut's own lines in the log above say what is missing in the image")
         };
-        let file = File::open(raw).map_err(|error| bad(format!("it is not there ({error})")))?;
+        let file = File::open(raw).map_err(|error| bad(format!("dracut left none ({error})")))?;
         let scan = scan::scan(io::BufReader::new(file), self.kernel).map_err(|error| bad(error.to_string()))?;
-        match (scan.has_init, scan.has_modules) {
-            (true, true) => Ok(scan),
+        match (scan.has_init, scan.modules.is_empty()) {
+            (true, false) => Ok(scan),
             (false, _) => Err(bad("it has no /init".to_owned())),
-            (_, false) => Err(bad(format!("it has no modules of kernel {}", self.kernel))),
+            (_, true) => Err(bad(format!("it has no modules of kernel {}", self.kernel))),
         }
     }
 
@@ -180,7 +222,7 @@ impl Job<'_> {
         let mut out = BufWriter::new(File::create(to)?);
         io::copy(&mut (&mut from).take(early_bytes), &mut out)?;
         // The other initrd is made at the same time.
-        let threads = NonZeroUsize::new(self.context.threads().get() / 2).unwrap_or(NonZeroUsize::MIN);
+        let threads = NonZeroUsize::new(self.context.threads().get().div_ceil(2)).unwrap_or(NonZeroUsize::MIN);
         let mut packed = GzipWriter::new(out, GzipLevel::default(), threads)?;
         io::copy(&mut from, &mut packed)?;
         let mut out = packed.finish()?;
@@ -188,5 +230,14 @@ impl Job<'_> {
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         Ok(file.metadata()?.len())
+    }
+}
+
+/// dracut itself gave up.
+fn failed(flavour: Flavour, error: &StageError) -> StageError {
+    StageError {
+        cause: format!("failed to generate the initial ramdisk for {}: {}", flavour.name, error.cause),
+        hint: error.hint.clone(),
+        blame: error.blame,
     }
 }

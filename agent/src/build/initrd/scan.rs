@@ -1,6 +1,9 @@
 //! Looks into an uncompressed initrd: one or several newc archives, one after the other.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
+
+use super::drivers::module_name;
 
 const HEADER: usize = 110;
 const TRAILER: &[u8] = b"TRAILER!!!";
@@ -12,8 +15,8 @@ const LONGEST_NAME: u64 = 4096;
 pub(super) struct Scan {
     /// `/init` is there.
     pub(super) has_init: bool,
-    /// Modules of the right kernel are there.
-    pub(super) has_modules: bool,
+    /// The modules of the right kernel, by name.
+    pub(super) modules: BTreeSet<String>,
     /// Names in all archives.
     pub(super) files: u64,
     /// The length of the archives in front that hold microcode only, with their padding.
@@ -54,9 +57,18 @@ fn archive(reader: &mut Counting<impl BufRead>, kernel: &str, scan: &mut Scan) -
         only_microcode &= microcode;
         scan.files += 1;
         scan.has_init |= path == b"init";
-        let is_module = path.windows(3).any(|part| part == b".ko");
-        scan.has_modules |= is_module && modules.iter().any(|folder| path.starts_with(folder.as_bytes()));
+        if modules.iter().any(|folder| path.starts_with(folder.as_bytes())) {
+            scan.modules.extend(module(path));
+        }
     }
+}
+
+/// The name of a module by its path: `kernel/net/virtio-net.ko.xz` is `virtio_net`.
+fn module(path: &[u8]) -> Option<String> {
+    let file = path.rsplit(|byte| *byte == b'/').next()?;
+    let file = std::str::from_utf8(file).ok()?;
+    let is_module = file.split_once(".ko").is_some_and(|(_, end)| end.is_empty() || end.starts_with('.'));
+    is_module.then(|| module_name(file))
 }
 
 struct Header {
@@ -146,10 +158,11 @@ mod tests {
 
     #[test]
     fn init_and_the_right_modules_are_found() {
-        let bytes = archive_of(&["init", "usr/lib/modules/6.1.0/kernel/net.ko.xz"]);
+        let bytes = archive_of(&["init", "usr/lib/modules/6.1.0/kernel/virtio-net.ko.xz", "lib/modules/6.1.0/a.koala"]);
         let scan_of = |kernel| scan(&bytes[..], kernel).unwrap();
-        assert_eq!(scan_of("6.1.0"), Scan { has_init: true, has_modules: true, files: 2, early_bytes: 0 });
-        assert!(!scan_of("6.1.1").has_modules);
+        let modules = BTreeSet::from(["virtio_net".to_owned()]);
+        assert_eq!(scan_of("6.1.0"), Scan { has_init: true, modules, files: 3, early_bytes: 0 });
+        assert!(scan_of("6.1.1").modules.is_empty());
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Site {
                 ..samples::build(number)
             });
         }
-        runtime.block_on(store.add_builds(&self.builds, "request")).unwrap();
+        runtime.block_on(store.add_builds(&self.builds, &[], "request")).unwrap();
         let logs = Logs::open(&self.config.logs_dir()).unwrap();
         for build in &self.builds {
             let id = attempt_id(build.id, Attempt::FIRST);
@@ -192,10 +192,10 @@ fn attempt(staging: PathBuf) -> AttemptRecord {
 
 fn plan() -> model::plan::BuildPlan {
     let plan = serde_json::json!({
-        "version": 1, "osimage": "compute", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
+        "version": 2, "osimage": "compute", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
         "arch": "x86_64", "profile": "compute", "provmethod": "netboot", "rootimgdir": "/install/r",
         "install_dir": "/install", "packages": {"kind": "zypper"}, "repositories": [], "other_repositories": [],
-        "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "newest"}, "drivers": [],
+        "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "only"}, "drivers": {},
         "postinstall": [], "interfaces": {"boot": null, "others": []}, "script_environment": {}, "needs_install": [],
         "attributes": [], "warnings": [],
     });

@@ -8,6 +8,8 @@ use model::plan::{Content, KernelChoice, Origin, RepositoryTrust, RpmDatabase};
 
 use super::*;
 
+mod options;
+
 /// A throwaway management node.
 struct Mn {
     dir: tempfile::TempDir,
@@ -128,7 +130,7 @@ fn a_whole_debian_definition_becomes_a_plan() {
         ["vim less", "slurmd linux-image-amd64 dracut dracut-network curl nfs-common procps"]
     );
     assert_eq!(plan.other_passes[0].remove_before[0].name, "nano");
-    assert_eq!(plan.kernel, KernelChoice::Newest);
+    assert_eq!(plan.kernel, KernelChoice::Only);
     assert_eq!(mn.short(&plan.rootimgdir.display().to_string()), "@/install/netboot/debian12/amd64/compute");
     assert_eq!(plan.postinstall[0].args, ["one", "two"]);
     assert_eq!(plan.postinstall[0].content, Content::Text("#!/bin/sh\ncp /dev/null $1\n".into()));

@@ -1,6 +1,8 @@
 use super::*;
 use model::arch::Arch;
+use model::initrd::InitrdReport;
 use model::stage::{Stage, StageRecord, StageStatus};
+use model::wish::GenimageWish;
 
 fn attempt() -> AttemptRecord {
     let mut stages = StageRecord::pending();
@@ -50,6 +52,18 @@ fn build(state: BuildState) -> Build {
             digest: Some("sha256:ab".into()),
         }],
         cancel_by: None,
+        genimage: GenimageWish {
+            set: vec!["netdrivers=ice".into()],
+            root_limit: Some("50%".parse().unwrap()),
+            ignore_kernel_check: true,
+            only_initrd: true,
+        },
+        initrds: vec![InitrdReport {
+            name: "initrd-stateless.gz".into(),
+            modules: 9,
+            drivers: vec!["ice".into()],
+            missing: vec!["tg3".into()],
+        }],
         warnings: vec!["two osimages share it".into()],
     }
 }
