@@ -5,6 +5,7 @@ mod definitions;
 mod fleet;
 mod images;
 mod leases;
+mod options;
 mod resolving;
 mod rpm;
 mod trust;

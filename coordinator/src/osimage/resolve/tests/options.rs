@@ -27,7 +27,8 @@ fn every_attribute_of_the_command_line_reaches_the_plan_and_says_so() {
     let mn = Mn::new();
     mn.write("lists/base", BOOT);
     let words = with(&DEBIAN, &["pkglist=@/lists/base", URL, "nodebootif=eth9", "netdrivers=tg3"]);
-    let table: [(&str, fn(&BuildPlan) -> bool); 7] = [
+    type Reached = fn(&BuildPlan) -> bool;
+    let table: [(&str, Reached); 7] = [
         ("nodebootif=eth0", |plan| plan.interfaces.boot.as_deref() == Some("eth0")),
         ("otherifce=eth1,eth2", |plan| plan.interfaces.others == ["eth1", "eth2"]),
         ("netdrivers=ice,r8169", |plan| plan.drivers.named == ["ice", "r8169"]),

@@ -1,0 +1,105 @@
+//! genimage's options: what they change, for how long, and what they come to in a real image.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::Site;
+
+use super::images::BOOTABLE;
+
+fn attribute<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    let all = plan["attributes"].as_array().unwrap();
+    all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("no {name} in {all:?}"))
+}
+
+#[test]
+fn options_hold_for_one_build_unless_they_are_saved() {
+    let mut site = Site::start();
+    site.agent("n1");
+    site.osimage("a", BOOTABLE, &["netdrivers=tg3".to_owned()]);
+    let definition = || site.cli.json("osimage show a")[0].clone();
+    let before = definition();
+
+    let refused = site.cli.run("genimage a --interactive").exited(2);
+    assert!(refused.err.contains("no terminal"), "{}", refused.err);
+    site.cli.run("genimage a --save").exited(2).says("nothing to save");
+    site.cli.run("genimage a --set rootimgdir=/x").exited(3).says("which image it is");
+    site.cli.run("genimage a --permission banana").exited(3).says("octal");
+
+    let dry = site.cli.json("genimage a -n ice -i eth0 -l 50% --dryrun");
+    let plan = &dry[0]["plan"];
+    assert_eq!(attribute(plan, "netdrivers")["origin"], json!({"kind": "once"}));
+    assert_eq!((&plan["drivers"]["named"], &plan["wish"]["root_limit"]), (&json!(["ice"]), &json!("50%")));
+    assert_eq!(dry[0]["agents"], json!([{"agent": "n1", "lacks": []}]));
+    let shown = site.cli.run("genimage a -n ice -t 10m --agent n1 --dryrun").says("-t has no effect").succeeded().out;
+    assert!(shown.contains("netdrivers=ice  (for this build alone)") && shown.contains("fits"), "{shown}");
+    let resolved = site.cli.json("resolve a --set kernelver=6.1.0-1-amd64");
+    assert_eq!(resolved["kernel"]["version"], "6.1.0-1-amd64");
+    assert_eq!((site.cli.json("builds list"), definition()), (json!([]), before.clone()));
+
+    site.cli.ok("agents drain n1");
+    let lacks = site.cli.json("genimage a --dryrun")[0]["agents"][0]["lacks"].clone();
+    assert!(lacks[0].as_str().unwrap().contains("drained"), "{lacks}");
+    site.cli.ok("genimage a -n ice --detach");
+    let first = site.cli.json("builds show 1");
+    assert_eq!((&first["genimage"]["set"], &first["revision"]), (&json!(["netdrivers=ice"]), &json!(1)));
+    assert_eq!(definition(), before);
+    site.cli.ok("genimage a -n ice -l 2g --save --detach");
+    let second = site.cli.json("builds show 2");
+    assert_eq!((&second["revision"], &second["genimage"]["root_limit"]), (&json!(2), &json!("2g")));
+    let after = definition();
+    assert_eq!((&after["revision"], &after["attributes"]["netdrivers"]), (&json!(2), &json!("ice")));
+    // What was asked for one build is asked again when it is tried again.
+    site.cli.ok("builds cancel 1");
+    site.cli.ok("builds retry 1 --detach");
+    assert_eq!(site.cli.json("builds show 3")["genimage"]["set"], json!(["netdrivers=ice"]));
+    site.cli.ok("builds cancel 2 3");
+}
+
+/// A kernel of the machine's own mirrors, for virtual machines, which is small.
+fn a_kernel() -> String {
+    let output =
+        Command::new("apt-cache").args(["search", "--names-only", "^linux-image-[0-9].*-cloud-amd64$"]).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let names = text.lines().filter_map(|line| line.split(' ').next()?.strip_prefix("linux-image-"));
+    names.min().expect("the mirrors have a kernel for virtual machines").to_owned()
+}
+
+#[test]
+fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrds() {
+    let mut site = Site::start();
+    site.agent("n1");
+    site.osimage("a", &BOOTABLE.replace("linux-image-cloud-amd64\n", ""), &[]);
+    let missing = site.cli.run("genimage a -k 9.9.9-none").exited(1);
+    let said = missing.out + &missing.err;
+    assert!(said.contains("Cannot find the kernel package with version 9.9.9-none"), "{said}");
+    let kernel = a_kernel();
+    assert!(said.contains(&kernel), "{kernel} is there and not named in {said}");
+    assert!(!said.contains("Setting up"), "something was installed before the kernel was looked for:\n{said}");
+
+    let line = format!("genimage a -k {kernel} -n virtio-net,nosuchdriver -l 50%");
+    site.cli.run(&line).succeeded();
+    let build = site.cli.json("builds show 2");
+    let warnings = build["warnings"].as_array().unwrap();
+    let unknown = format!("kernel {kernel} has no driver nosuchdriver; netdrivers names it");
+    assert!(warnings.iter().any(|warning| *warning == unknown), "{warnings:?}");
+    let initrds = build["initrds"].as_array().unwrap();
+    assert_eq!(initrds.len(), 2);
+    for initrd in initrds {
+        let has = |list: &str, name: &str| initrd[list].as_array().unwrap().iter().any(|one| one == name);
+        assert!(has("drivers", "virtio_net") && has("missing", "nosuchdriver"), "{initrd}");
+        assert!(initrd["modules"].as_u64().unwrap() > 50, "{initrd}");
+    }
+    let shown = site.cli.ok("builds show 2");
+    assert!(shown.contains("not in it: nosuchdriver") && shown.contains("-l 50%"), "{shown}");
+    let generation = site.rootimgdir("a").join(".generations/1");
+    let record: Value = serde_json::from_slice(&fs::read(generation.join("build.json")).unwrap()).unwrap();
+    let names = record["initrds"][0]["module_names"].as_array().unwrap();
+    assert!(names.iter().any(|name| name == "failover"), "what virtio_net needs came along: {names:?}");
+    for name in ["initrd-stateless.gz", "initrd-statelite.gz"] {
+        let script = format!("gzip -dc {} | cpio -i --quiet --to-stdout etc/cmdline", generation.join(name).display());
+        let output = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "rootlimit=50%\n", "{name}");
+    }
+}
