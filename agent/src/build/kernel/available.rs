@@ -64,8 +64,9 @@ fn check_apt(context: &Context<'_>, log: &StageLog<'_>, version: &str) -> Result
 fn apt_releases(text: &str) -> Vec<String> {
     let names = text.lines().filter_map(|line| line.split_once(" - ")).map(|(name, _)| name);
     let releases = names.filter_map(|name| name.strip_prefix(APT_KERNEL));
-    // Not the packages that stand for the newest of a flavour, nor those with symbols for debuggers.
-    let real = releases.filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && !rest.ends_with("-dbg"));
+    // Not the packages that stand for the newest of a flavour, those with symbols, those before their signing.
+    let is_other = |rest: &str| ["-dbg", "-unsigned"].iter().any(|end| rest.ends_with(end));
+    let real = releases.filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && !is_other(rest));
     real.map(str::to_owned).collect()
 }
 
@@ -100,6 +101,7 @@ mod tests {
         let text = "linux-image-6.1.0-9-amd64 - Linux 6.1 for 64-bit PCs (signed)\n\
             linux-image-amd64 - Linux for 64-bit PCs (meta-package)\n\
             linux-image-6.1.0-10-amd64-dbg - Debug symbols for linux-image-6.1.0-10-amd64\n\
+            linux-image-6.1.0-10-amd64-unsigned - Linux 6.1 for 64-bit PCs\n\
             linux-image-6.1.0-10-amd64 - Linux 6.1 for 64-bit PCs (signed)\n";
         let there = apt_releases(text);
         assert_eq!(there, ["6.1.0-9-amd64", "6.1.0-10-amd64"]);
