@@ -173,3 +173,24 @@ fn release_of(kernel: &str) -> &str {
 pub(super) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> T {
     toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_users_have_one_id() {
+        let data = crate::el9::make::sources().join("data");
+        let table = Table::read(&data, "x86_64");
+        for file in ["passwd", "group"] {
+            let text = fs::read_to_string(data.join("files/setup/etc").join(file)).unwrap();
+            let own = text.lines().map(|line| line.split(':').nth(2).unwrap().parse().unwrap());
+            let made = table.entries().values().flat_map(|entry| entry.users.iter().map(|user| user.id));
+            let ids: Vec<u32> = own.chain(made).collect();
+            let mut different = ids.clone();
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), ids.len(), "{file}: {ids:?}");
+        }
+    }
+}

@@ -85,7 +85,7 @@ fn scriptlets(recipe: &mut Recipe, entry: &Entry) {
         let (name, id, home, comment) = (&user.name, user.id, &user.home, &user.comment);
         recipe.script("pre", &format!("getent group {name} >/dev/null || groupadd -r -g {id} {name}"));
         let useradd = format!("useradd -r -u {id} -g {name} -d {home} -s /sbin/nologin -c '{comment}' {name}");
-        recipe.script("pre", &format!("getent passwd {name} >/dev/null || {useradd}\nexit 0"));
+        recipe.script("pre", &format!("getent passwd {name} >/dev/null || {useradd}"));
         recipe.require_all("Requires(pre)", &["shadow-utils", "glibc-common", "coreutils"]);
     }
     if let Some(post) = &entry.post {
