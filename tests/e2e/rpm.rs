@@ -2,11 +2,11 @@
 //! streams, otherpkgs, and packages that go wrong.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::el9::medium;
+use tests::el9::{add_kit_component, medium};
 use tests::{AgentOptions, Site};
 
 /// A site with the medium laid into its install root.
@@ -62,10 +62,11 @@ fn an_image_is_built_whole_with_passes_streams_and_capabilities() {
     );
     let stock = fs::read_to_string(medium.stock_list()).unwrap();
     let more = "fixture-caps\nfixture-versions-1.0\nfixture-bad-scriptlet\n@fixture-tool:2/common\n";
+    let kit = with_kit(&site);
     let other = format!("otherpkgdir=@/{},[trusted=yes] @/vendor", other.display());
-    let attributes =
-        ["otherpkglist=@/lists/other", &other, "update=otherpkgs", "scriptletsmayfail=fixture-bad-scriptlet"];
-    define(&site, "compute", &format!("{stock}{more}"), &[&attributes[..], &["otherifce=eth7"]].concat());
+    let attributes = [&other, "update=otherpkgs", "scriptletsmayfail=fixture-bad-scriptlet", "otherifce=eth7"];
+    let attributes: Vec<&str> = attributes.into_iter().chain(kit.iter().map(String::as_str)).collect();
+    define(&site, "compute", &format!("{stock}{more}"), &attributes);
 
     let ran = site.cli.run("build compute").succeeded();
     let said = format!("{}{}", ran.out, ran.err);
@@ -79,7 +80,7 @@ fn an_image_is_built_whole_with_passes_streams_and_capabilities() {
     ] {
         assert!(said.contains(words), "`{words}` is not in:\n{said}");
     }
-    let dir = site.install_dir().join("netboot").join(medium.osver()).join(medium.arch()).join("compute");
+    let dir = rootimgdir(&site);
     for artefact in ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg.cpio.gz"] {
         assert!(dir.join(artefact).exists(), "{artefact} is missing");
     }
@@ -87,6 +88,40 @@ fn an_image_is_built_whole_with_passes_streams_and_capabilities() {
     what_is_installed(&rootimg, &dir);
     what_the_passes_left(&rootimg);
     what_was_configured(&rootimg);
+    what_the_kit_left(&site, &dir);
+}
+
+/// The attributes of an osimage that a component of a kit was added to, as xCAT's addkitcomp leaves them. Kits are not
+/// signed, so it is linked into the otherpkgdir that is trusted.
+fn with_kit(site: &Site) -> [String; 4] {
+    let (install, medium) = (site.install_dir(), medium());
+    let lists = add_kit_component(medium, install, "compute", &install.join("vendor"), &rootimgdir(site));
+    let (first, last) = (lists.parameters.display(), lists.components.display());
+    [
+        format!("kitcomponents=component-fixture-1.0-rhels9-{}", medium.arch()),
+        format!("otherpkglist={first},@/lists/other,{last}"),
+        format!("exlist={}", lists.exlist.display()),
+        format!("postinstall={}", lists.postinstall.display()),
+    ]
+}
+
+fn rootimgdir(site: &Site) -> PathBuf {
+    site.install_dir().join("netboot").join(medium().osver()).join(medium().arch()).join("compute")
+}
+
+/// The kit's package got its parameter, its script ran with the tree's place, its exlist was followed.
+fn what_the_kit_left(site: &Site, dir: &Path) {
+    let rootimg = dir.join("rootimg");
+    let read = |name: &str| fs::read_to_string(rootimg.join(name)).unwrap();
+    assert_eq!(read("etc/fixture-kit-parameter"), "from_the_kit\n");
+    assert_eq!(read("etc/fixture-kit-postinstall"), format!("{}/vendor\n", site.install_dir().display()));
+    assert!(rootimg.join("opt/fixture-kit/doc/manual").exists());
+    let packed = Command::new("bash")
+        .args(["-c", "gzip -dc \"$0\" | cpio -t --quiet"])
+        .arg(dir.join("rootimg.cpio.gz"))
+        .output();
+    let packed = String::from_utf8(packed.unwrap().stdout).unwrap();
+    assert!(packed.contains("opt/fixture-kit/bin/tool") && !packed.contains("opt/fixture-kit/doc"), "the kit's exlist");
 }
 
 /// The image's own rpm lists what the record does, and that is what was asked for.
@@ -248,6 +283,9 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
     // Without any key at all the resolver says so, before anything is dispatched.
     define(&site, "keyless", "gpfs.base\n", &["pkgdir=@/unsigned"]);
     site.cli.run("build keyless").exited(3).says("there is no key to check its packages with");
+    define(&site, "kitless", "bash\n", &["kitcomponents=pperte-1.3-rhels9-x86_64"]);
+    let kitless = site.cli.run("resolve kitless").succeeded();
+    assert!(kitless.err.contains("no otherpkglist installs it"), "{}", kitless.err);
 }
 
 /// One with an index that is none, one without signatures, and one of which a package was changed and indexed again.

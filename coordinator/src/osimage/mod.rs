@@ -10,6 +10,7 @@ mod drivers;
 mod files;
 mod fill;
 mod kernel;
+mod kits;
 mod lists;
 mod mandatory;
 mod notes;

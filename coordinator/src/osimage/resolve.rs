@@ -20,7 +20,7 @@ use super::pack::PackPlan;
 use super::release::{Release, System};
 use super::repositories::Repositories;
 use super::target::Target;
-use super::{drivers, kernel, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
+use super::{drivers, kernel, kits, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
 
 /// What the resolver must know of the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Found {
         if let Some(place) = &rootimgdir {
             rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
         }
+        kits::check(target, &lists.other, notes);
         mandatory::check(target, &[&lists.os, &lists.other], notes);
         remaining(target, notes);
         Self { lists, rootimgdir, postinstall, repositories, other_repositories, kernel, drivers }
