@@ -163,3 +163,43 @@ fn add(digest: &mut Sha256, path: &Path) {
 fn short(digest: Sha256) -> String {
     hex::encode(&digest.finalize()[..8])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_that_nobody_uses_are_removed_from_the_oldest_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let names = ["oldest", "in-use", "older", "newer", "newest"];
+        for (name, age) in names.iter().zip([500, 400, 300, 200, 100]) {
+            let medium = folder.path().join(name);
+            fs::create_dir_all(medium.join("install")).unwrap();
+            let in_use = File::create(medium.join(IN_USE)).unwrap();
+            in_use.set_modified(now - Duration::from_secs(age)).unwrap();
+            fs::write(folder.path().join(format!("el9-note-{name}")), name).unwrap();
+        }
+        let held = File::open(folder.path().join("in-use").join(IN_USE)).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
+        prune(folder.path());
+        let left = |prefix: &str| {
+            let there = |name: &&str| folder.path().join(format!("{prefix}{name}")).exists();
+            names.into_iter().filter(there).collect::<Vec<_>>()
+        };
+        assert_eq!(left(""), ["in-use", "older", "newer", "newest"]);
+        assert_eq!(left("el9-note-"), left(""));
+        drop(held);
+        prune(folder.path());
+        assert_eq!(left(""), ["older", "newer", "newest"]);
+    }
+
+    #[test]
+    fn a_note_that_leads_nowhere_names_no_medium() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("el9-note-1");
+        assert!(noted(folder.path(), &note).is_none());
+        fs::write(&note, "el9-gone").unwrap();
+        assert!(noted(folder.path(), &note).is_none());
+    }
+}

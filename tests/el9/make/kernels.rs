@@ -35,6 +35,7 @@ fn one(workshop: &Workshop, extras: &Extras, kernel: &Kernel, arch: &str, donor:
     for part in [&core, &modules] {
         all.require("Requires", format!("{} = {version}-{release}", part.name));
     }
+    core.provides.insert(format!("kernel-uname-r = {uname}"));
     modules.require("Requires", format!("kernel-core = {version}-{release}"));
     for (part, names) in [(&mut core, &extras.kernel_files.core), (&mut modules, &extras.kernel_files.modules)] {
         let root = workshop.build_root(part);
@@ -50,7 +51,7 @@ fn one(workshop: &Workshop, extras: &Extras, kernel: &Kernel, arch: &str, donor:
         let text = format!("of the kernel {uname}, which is there to be chosen, not to be booted\n");
         write(&below(&root, &path.replace("{}", &uname)), text.as_bytes(), 0o644);
     }
-    let owners = Owners::read(&super::sources().join("data/files/setup/etc"));
+    let owners = Owners::read();
     let files = |part: Recipe| {
         let files = list(&workshop.build_root(&part), &owners, &Entry::default());
         part.with_files(files)

@@ -58,6 +58,9 @@ pub(super) fn sources() -> PathBuf {
 pub(super) fn ingredients(arch: &str) -> Ingredients {
     let data = sources().join("data");
     let raw = Table::read(&data, arch);
+    let (suite, _) = crate::debian();
+    // apt knows of no other Debian, unless it is given lists of its own.
+    assert_eq!(suite, raw.platform.suite, "data/packages.toml is for another Debian than this machine's");
     let available = Available::read(&raw.platform.debian);
     let kernel = available.newest_kernel(&raw.platform.kernel);
     let table = raw.clone().with_kernel(kernel);
@@ -101,25 +104,22 @@ impl Ingredients {
         let mut names: Vec<&String> = members.keys().collect();
         // It takes longer than any other: first, so that nobody waits for it.
         names.sort_by_key(|name| *name != "kernel-core");
-        let owners = Owners::read(&sources().join("data/files/setup/etc"));
+        let owners = Owners::read();
         tool::all(&names, |name| {
+            let entry = self.table.entry(name);
+            let parts = members[*name].iter().chain(&entry.shares);
+            let parts: Vec<PathBuf> = parts.map(|deb| download::path(debs, &self.debs[deb])).collect();
             let recipe = translate::recipe(&self.table, &self.debs, name, &members[*name]);
             let root = workshop.build_root(&recipe);
-            tree::fill(
-                workshop,
-                &self.table,
-                name,
-                &members[*name],
-                &|deb| download::path(debs, &self.debs[deb]),
-                &root,
-            );
-            build(&recipe.with_files(files::list(&root, &owners, &self.table.entry(name))));
+            tree::fill(&root, name, &entry, &parts);
+            build(&recipe.with_files(files::list(&root, &owners, &entry)));
         });
     }
 
     /// The small packages and the relabelled kernels.
     fn build_extras(&self, workshop: &Workshop, build: &(impl Fn(&Recipe) + Sync)) {
-        let kernel = translate::recipe(&self.table, &self.debs, "kernel-core", &vec![self.table.kernel.clone()]);
+        let kernel =
+            translate::recipe(&self.table, &self.debs, "kernel-core", std::slice::from_ref(&self.table.kernel));
         let mut recipes = self.extras.recipes(workshop);
         recipes.extend(kernels::recipes(workshop, &self.extras, &self.table, &workshop.build_root(&kernel)));
         tool::all(&recipes, build);

@@ -42,6 +42,8 @@ pub(super) struct Distribution {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Platform {
+    /// The Debian whose packages are taken.
+    pub(super) suite: String,
     /// Debian's name of it.
     pub(super) debian: String,
     /// The Debian package that depends on the newest kernel.

@@ -21,7 +21,7 @@ pub(super) fn members(table: &Table, debs: &BTreeMap<String, Stanza>) -> BTreeMa
 }
 
 /// What the package `name` says of itself, without its files.
-pub(super) fn recipe(table: &Table, debs: &BTreeMap<String, Stanza>, name: &str, members: &Vec<String>) -> Recipe {
+pub(super) fn recipe(table: &Table, debs: &BTreeMap<String, Stanza>, name: &str, members: &[String]) -> Recipe {
     let entry = &table.entry(name);
     let distribution = table.distribution();
     let main = members.first().or(entry.shares.as_ref()).or(entry.version_of.as_ref()).map(|deb| &debs[deb]);

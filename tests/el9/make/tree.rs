@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rootfs::remove::remove_tree;
 
-use super::table::Table;
-use super::tool::{Workshop, run};
+use super::table::Entry;
+use super::tool::run;
 
 /// Folders of the root that are links to those below /usr.
 const MERGED: [&str; 5] = ["bin", "sbin", "lib", "lib64", "lib32"];
@@ -15,21 +16,19 @@ const MERGED: [&str; 5] = ["bin", "sbin", "lib", "lib64", "lib32"];
 /// Documentation, a third of everything.
 const LEFT_OUT: [&str; 6] = ["doc", "man", "info", "lintian", "bug", "doc-base"];
 
-/// Lays out the package `name` below `root`; `deb` tells where a Debian package lies.
-pub(super) fn fill(
-    workshop: &Workshop,
-    table: &Table,
-    name: &str,
-    members: &[String],
-    deb: &dyn Fn(&str) -> PathBuf,
-    root: &Path,
-) {
+/// Lays out the package `name` below `root` out of Debian packages and what the table says of it.
+pub(super) fn fill(root: &Path, name: &str, entry: &Entry, debs: &[PathBuf]) {
     folder(root);
-    let entry = table.entry(name);
-    for member in members.iter().chain(&entry.shares) {
-        run(workshop.command("dpkg-deb").arg("-x").arg(deb(member)).arg(root));
+    for deb in debs {
+        run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(root));
     }
     merge_usr(root);
+    leave_out(root, entry);
+    add(root, name, entry);
+}
+
+/// Removes documentation, and files that are another package's.
+fn leave_out(root: &Path, entry: &Entry) {
     for documentation in LEFT_OUT.map(|folder| root.join("usr/share").join(folder)) {
         if documentation.exists() {
             remove_tree(&documentation).unwrap_or_else(|error| panic!("{error}"));
@@ -43,6 +42,10 @@ pub(super) fn fill(
             fs::remove_file(path).expect("the workshop can be written");
         }
     }
+}
+
+/// Adds what the table says: folders, plain files, links, copies; then modes.
+fn add(root: &Path, name: &str, entry: &Entry) {
     entry.folders.iter().for_each(|path| folder(&below(root, path)));
     let own = super::sources().join("data/files").join(name);
     if own.exists() {
@@ -56,11 +59,8 @@ pub(super) fn fill(
         }
     }
     for (path, from) in &entry.copies {
-        write(
-            &below(root, path),
-            &fs::read(below(root, from)).unwrap_or_else(|error| panic!("{from}: {error}")),
-            0o644,
-        );
+        let content = fs::read(below(root, from)).unwrap_or_else(|error| panic!("cannot read {from}: {error}"));
+        write(&below(root, path), &content, 0o644);
     }
     for (path, mode) in &entry.modes {
         chmod(&below(root, path), u32::from_str_radix(mode, 8).expect("modes are octal"));
