@@ -118,7 +118,7 @@ fn archive_is_whole(dir: &Path) {
 
 /// Under emulation the kernel and its initrd must come as far as asking for their NFS root over the network: that
 /// takes dracut's initqueue, the driver of the card, and an address by DHCP.
-fn boots(dir: &Path) {
+pub(crate) fn boots(dir: &Path) {
     for initrd in ["initrd-stateless.gz", "initrd-statelite.gz"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();

@@ -9,6 +9,8 @@ use serde_json::Value;
 use tests::el9::{add_kit_component, medium};
 use tests::{AgentOptions, Site};
 
+use crate::images::boots;
+
 /// A site with the medium laid into its install root.
 fn site(slots: u32) -> Site {
     let mut site = Site::start();
@@ -89,6 +91,7 @@ fn an_image_is_built_whole_with_passes_streams_and_capabilities() {
     what_the_passes_left(&rootimg);
     what_was_configured(&rootimg);
     what_the_kit_left(&site, &dir);
+    boots(&dir);
 }
 
 /// The attributes of an osimage that a component of a kit was added to, as xCAT's addkitcomp leaves them. Kits are not
