@@ -24,7 +24,10 @@ fn define(site: &Site, name: &str, packages: &str, attributes: &[&str]) {
     let list = site.write(&format!("lists/{name}.pkglist"), packages);
     let medium = medium();
     let mut args = vec!["osimage".to_owned(), "create".into(), name.into(), "provmethod=netboot".into()];
-    args.extend([format!("osvers={}", medium.osver()), format!("osarch={}", medium.arch())]);
+    args.push(format!("osarch={}", medium.arch()));
+    if !attributes.iter().any(|attribute| attribute.starts_with("osvers=")) {
+        args.push(format!("osvers={}", medium.osver()));
+    }
     args.extend([format!("profile={name}"), format!("pkglist={}", list.display())]);
     if !attributes.iter().any(|attribute| attribute.starts_with("pkgdir=")) {
         args.push(format!("pkgdir={}", pkgdir()));
@@ -286,6 +289,11 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
     // Without any key at all the resolver says so, before anything is dispatched.
     define(&site, "keyless", "gpfs.base\n", &["pkgdir=@/unsigned"]);
     site.cli.run("build keyless").exited(3).says("there is no key to check its packages with");
+    // EL 8's rpm reads Berkeley DB alone, which this machine's rpm can't write.
+    define(&site, "el8", "bash\n", &["osvers=rhels8.10"]);
+    site.cli.ok("build el8 --detach");
+    let explained = site.cli.ok(&format!("explain {}", BAD.len() + 1));
+    assert!(explained.contains("its rpm can't write a database that the image's rpm could read (bdb)"), "{explained}");
     define(&site, "kitless", "bash\n", &["kitcomponents=pperte-1.3-rhels9-x86_64"]);
     let kitless = site.cli.run("resolve kitless").succeeded();
     assert!(kitless.err.contains("no otherpkglist installs it"), "{}", kitless.err);

@@ -81,7 +81,7 @@ fn fstab(profile: &str, arch: &str) -> String {
     )
 }
 
-/// What would make two nodes one: host name, machine id, a password for root, the build node's name server.
+/// What would make two nodes one: host name, machine id, random seed, a password for root, the build node's name server.
 fn identity(place: Place<'_>) -> Result<(), StageError> {
     place.write("etc/hostname", "", 0o644)?;
     if place.has("usr/bin/systemd-machine-id-setup") || place.has("etc/machine-id") {
@@ -90,6 +90,7 @@ fn identity(place: Place<'_>) -> Result<(), StageError> {
     if place.has("var/lib/dbus/machine-id") {
         place.link("/etc/machine-id", "var/lib/dbus/machine-id")?;
     }
+    place.remove("var/lib/systemd/random-seed")?;
     if !place.text("etc/resolv.conf").is_empty() {
         place.write("etc/resolv.conf", RESOLV_CONF, 0o644)?;
     }

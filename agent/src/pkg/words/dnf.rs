@@ -170,9 +170,9 @@ fn conflicts(lines: &[&str], items: &[PackageItem]) -> Option<Explanation> {
 }
 
 fn room(lines: &[&str]) -> Option<Explanation> {
-    if let Some(line) =
-        lines.iter().find(|line| line.contains("more space needed on the") || line.contains("At least "))
-    {
+    if let Some(line) = lines.iter().find(|line| line.starts_with("At least ")).or_else(|| {
+        lines.iter().find(|line| line.contains("more space on the") || line.contains("more space needed on the"))
+    }) {
         return Some(Explanation {
             cause: format!("the scratch disk of the node is too small: {}", line.trim_start_matches("- ")),
             hint: "clear the scratch disk, or set `scratch` in agent.toml to a larger one".to_owned(),
@@ -275,7 +275,7 @@ mod tests {
                 false,
             ),
             (
-                "Error: Transaction test error:\n  installing package a needs 377MB more space needed on the / filesystem",
+                "Error: Transaction test error:\n  installing package a needs 377MB more space on the / filesystem\nError Summary\nDisk Requirements:\n   At least 377MB more space needed on the / filesystem.",
                 "the scratch disk of the node is too small",
                 true,
             ),
