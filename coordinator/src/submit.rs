@@ -4,6 +4,7 @@
 //! anything is dispatched. A rebuild that would lose local edits is refused until the user says so.
 
 mod made;
+mod since;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,6 +93,8 @@ pub enum Submitted {
         builds: Vec<Build>,
         /// What the resolver wants to be known.
         warnings: Vec<String>,
+        /// What is no warning: how lists have changed since the last build.
+        notes: Vec<String>,
     },
     /// Nothing was queued, as was asked.
     DryRun {
@@ -99,6 +102,8 @@ pub enum Submitted {
         runs: Vec<DryRun>,
         /// What the resolver wants to be known.
         warnings: Vec<String>,
+        /// As of those that are queued.
+        notes: Vec<String>,
     },
     /// Nothing was queued: problems.
     Problems(Vec<Problem>),
@@ -150,17 +155,17 @@ impl Submitter {
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&wanted)).await;
         let prepared = prepared.map_err(|_| Refused::Stopping)??;
         match prepared {
-            Prepared::Ready { builds, definitions, warnings } => {
+            Prepared::Ready { builds, definitions, warnings, notes } => {
                 let builds = self.scheduler.submit(builds, definitions, submission.request).await?;
-                Ok(Submitted::Queued { builds, warnings })
+                Ok(Submitted::Queued { builds, warnings, notes })
             }
-            Prepared::Dry { made, warnings } => {
+            Prepared::Dry { made, warnings, notes } => {
                 let mut runs = Vec::with_capacity(made.len());
                 for one in made {
                     let agents = self.scheduler.judge(one.build(&submission, None)).await?;
                     runs.push(DryRun { osimage: one.osimage.name, found: one.found, agents });
                 }
-                Ok(Submitted::DryRun { runs, warnings })
+                Ok(Submitted::DryRun { runs, warnings, notes })
             }
             Prepared::Problems(problems) => Ok(Submitted::Problems(problems)),
             Prepared::Edited(edited) => Ok(Submitted::Edited(edited)),
@@ -185,9 +190,10 @@ impl Submitter {
         }
         let edited = self.edited(submission, &made)?;
         let mut warnings: Vec<String> = made.iter().flat_map(Made::warnings).collect();
+        let notes = self.since(submission, &made);
         if submission.dry_run {
             warnings.extend(edited.iter().map(EditedTree::warning));
-            return Ok(Prepared::Dry { made, warnings });
+            return Ok(Prepared::Dry { made, warnings, notes });
         }
         if !edited.is_empty() {
             return Ok(Prepared::Edited(edited));
@@ -195,7 +201,15 @@ impl Submitter {
         let builds = made.iter().map(|one| Ok(one.build(submission, self.kept_plan(submission, one)?)));
         let builds = builds.collect::<Result<_, SubmitError>>()?;
         let definitions = made.into_iter().filter_map(|one| one.write).collect();
-        Ok(Prepared::Ready { builds, definitions, warnings })
+        Ok(Prepared::Ready { builds, definitions, warnings, notes })
+    }
+
+    /// How the lists have changed; of no interest where no packages are installed.
+    fn since(&self, submission: &Submission, made: &[Made]) -> Vec<String> {
+        if submission.part == Part::Packimage || submission.genimage.only_initrd {
+            return Vec::new();
+        }
+        made.iter().filter_map(|one| since::since(&self.store, &self.plans, one)).collect()
     }
 
     fn kept_plan(&self, submission: &Submission, made: &Made) -> Result<Option<String>, SubmitError> {
@@ -306,8 +320,8 @@ impl EditedTree {
 }
 
 enum Prepared {
-    Ready { builds: Vec<NewBuild>, definitions: Vec<OsimageWrite>, warnings: Vec<String> },
-    Dry { made: Vec<Made>, warnings: Vec<String> },
+    Ready { builds: Vec<NewBuild>, definitions: Vec<OsimageWrite>, warnings: Vec<String>, notes: Vec<String> },
+    Dry { made: Vec<Made>, warnings: Vec<String>, notes: Vec<String> },
     Problems(Vec<Problem>),
     Edited(Vec<EditedTree>),
 }

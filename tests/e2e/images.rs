@@ -162,7 +162,11 @@ pub(crate) fn boots(dir: &Path) {
 
 fn a_changed_list_is_told_and_edits_are_packed_and_kept_from_being_lost(site: &Site, dir: &Path) {
     site.write("lists/compute.pkglist", &packages("bzip2"));
+    let dry = site.cli.run("genimage compute --dryrun").succeeded();
+    let lists = "compute: since generation 1 was built, the lists gained bzip2 and lost less";
+    assert!(dry.err.contains(lists), "{}", dry.err);
     let ran = site.cli.run("build compute --no-pack").succeeded();
+    assert!(ran.err.contains(lists), "{}", ran.err);
     let told = "since generation 1, packages: 1 added, 1 gone (";
     assert!(ran.out.contains(told) && ran.out.contains("  + bzip2 ") && ran.out.contains("  - less "), "{}", ran.out);
     let diff = site.cli.json("generations diff compute 1 2");

@@ -30,6 +30,7 @@ pub(crate) async fn submit(mut order: Order, detach: bool, context: &Context) ->
     context.refuse_problems(std::mem::take(&mut response.problems))?;
     if order.is_dry() {
         context.warn(&response.warnings);
+        response.notes.iter().for_each(|note| context.printer.note(note));
         return dry_run::show(response.dry_runs, context);
     }
     if !response.edited.is_empty() {
@@ -39,6 +40,7 @@ pub(crate) async fn submit(mut order: Order, detach: bool, context: &Context) ->
         context.refuse_problems(std::mem::take(&mut response.problems))?;
     }
     context.warn(&response.warnings);
+    response.notes.iter().for_each(|note| context.printer.note(note));
     let builds: Vec<BuildView> = taken_all(&context.client, response.builds)?;
     match detach {
         true => queued(&builds, context),

@@ -131,13 +131,15 @@ impl Builds {
     async fn queue(&self, submission: Submission) -> Result<Response<v1::SubmitResponse>, Status> {
         let mut response = v1::SubmitResponse::default();
         match self.submitter.clone().submit(submission).await? {
-            Submitted::Queued { builds, warnings } => {
+            Submitted::Queued { builds, warnings, notes } => {
                 response.builds = builds.into_iter().map(Into::into).collect();
                 response.warnings = warnings;
+                response.notes = notes;
             }
-            Submitted::DryRun { runs, warnings } => {
+            Submitted::DryRun { runs, warnings, notes } => {
                 response.dry_runs = runs.into_iter().map(dry_run).collect::<Result<_, _>>()?;
                 response.warnings = warnings;
+                response.notes = notes;
             }
             Submitted::Problems(problems) => response.problems = problems.into_iter().map(Into::into).collect(),
             Submitted::Edited(edited) => response.edited = edited.into_iter().map(edited_tree).collect(),
