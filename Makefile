@@ -18,6 +18,10 @@ chaos: ## builds while daemons, networks and disks fail; SEED= repeats a run, MI
 	cargo build --workspace --bins --locked
 	IMGCTL_CHAOS_SEED=$(SEED) IMGCTL_CHAOS_MINUTES=$(MINUTES) cargo test -p tests --test chaos --locked -- --nocapture
 
+medium: ## a small install medium like Enterprise Linux 9, made of Debian packages, in the install root DIR
+	deploy/tools/install.sh test
+	cargo run -q -p tests --example medium --locked -- $(DIR)
+
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -28,4 +32,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos lint bench
+.PHONY: help demo test chaos medium lint bench
