@@ -141,3 +141,16 @@ fn xcats_unsigned_repositories_are_taken_only_when_asked_for_and_each_is_named()
     ran.says("signatures of `/install/debian12/x86_64` are not checked");
     assert_eq!(attribute(&site.cli, "a", "pkgdir").as_deref(), Some("[trusted=yes] /install/debian12/x86_64"));
 }
+
+#[test]
+fn what_xcat_updates_is_updated_and_what_we_export_keeps_its_meaning() {
+    let site = Site::start();
+    let text = b"a:\n    objtype=osimage\n    profile=compute\n    otherpkglist=/install/o\n";
+    site.cli.run_args(&["osimage", "import", "-"], text).succeeded().says("update of `a` is set to `otherpkgs`");
+    assert_eq!(attribute(&site.cli, "a", "update").as_deref(), Some("otherpkgs"));
+    site.cli.ok("osimage create b profile=compute otherpkglist=/install/o");
+    let exported = site.cli.ok("osimage export b");
+    assert!(exported.contains("    update=no\n"), "{exported}");
+    site.cli.run_args(&["osimage", "import", "--replace", "-"], exported.as_bytes()).succeeded();
+    assert_eq!(attribute(&site.cli, "b", "update").as_deref(), Some("no"));
+}

@@ -34,6 +34,8 @@ const DNF: &[Need] = &[
     need(&["dracut"], "building the initrd"),
     need(&["dracut-network"], "the network in the initrd"),
     need(&["curl", "wget", "curl-minimal"], "fetching the image at boot"),
+    need(&["dhclient", "dhcp-client", "NetworkManager"], "getting an address in the initrd"),
+    need(&["nfs-utils"], "the statelite root over NFS"),
 ];
 const ZYPPER: &[Need] = &[
     need(&["kernel-default*", "kernel-64kb*"], "the kernel that nodes boot"),

@@ -28,10 +28,10 @@ impl Lack {
             Self::Dracut => "add dracut and dracut-network to the pkglist",
             Self::DracutNetwork => "add dracut-network to the pkglist",
             Self::Network => {
-                "add isc-dhcp-client and procps to the pkglist (or network-manager, or systemd-networkd with dbus)"
+                "add isc-dhcp-client and procps to the pkglist, on RPM systems dhclient and procps-ng (or NetworkManager, or systemd-networkd with dbus)"
             }
-            Self::Companion("pgrep") => "add procps to the pkglist",
-            Self::Companion("ip") => "add iproute2 to the pkglist",
+            Self::Companion("pgrep") => "add procps (on RPM systems procps-ng) to the pkglist",
+            Self::Companion("ip") => "add iproute2 (on RPM systems iproute) to the pkglist",
             Self::Companion(_) => "add the package that has it to the pkglist",
             Self::Fetch => "add curl to the pkglist",
             Self::Nfs => "add nfs-common (on RPM systems nfs-utils) to the pkglist",
