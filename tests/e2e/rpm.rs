@@ -249,7 +249,7 @@ const BAD: [Bad; 10] = [
     Bad {
         name: "unsigned",
         packages: "gpfs.base\n",
-        attributes: &["pkgdir=@/MEDIUM,@/unsigned"],
+        attributes: &["pkgdir=@/MEDIUM,@/mixed"],
         says: &["the signature of a package can't be trusted", "gpfs.base", "is not signed"],
     },
     Bad {
@@ -289,6 +289,8 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
     // Without any key at all the resolver says so, before anything is dispatched.
     define(&site, "keyless", "gpfs.base\n", &["pkgdir=@/unsigned"]);
     site.cli.run("build keyless").exited(3).says("there is no key to check its packages with");
+    define(&site, "bare", "gpfs.base\n", &["pkgdir=@/MEDIUM,@/unsigned".replace("MEDIUM", &tree).as_str()]);
+    site.cli.run("build bare").exited(3).says("its packages are not signed (`gpfs.base-");
     // EL 8's rpm reads Berkeley DB alone, which this machine's rpm can't write.
     define(&site, "el8", "bash\n", &["osvers=rhels8.10"]);
     site.cli.ok("build el8 --detach");
@@ -299,7 +301,8 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
     assert!(kitless.err.contains("no otherpkglist installs it"), "{}", kitless.err);
 }
 
-/// One with an index that is none, one without signatures, and one of which a package was changed and indexed again.
+/// One with an index that is none, one without signatures, one with one signature, and one of which a package was
+/// changed and indexed again.
 fn repositories_that_are_bad(site: &Site) {
     let install = site.install_dir();
     site.write("broken/repodata/repomd.xml", "this is no XML\n");
@@ -310,6 +313,14 @@ fn repositories_that_are_bad(site: &Site) {
     bytes[last] ^= 0xff;
     fs::create_dir(install.join("tampered")).unwrap();
     fs::write(install.join("tampered").join(caps.path.file_name().unwrap()), bytes).unwrap();
-    let made = Command::new("createrepo_c").arg("--quiet").arg(install.join("tampered")).status().unwrap();
-    assert!(made.success());
+    fs::create_dir(install.join("mixed")).unwrap();
+    let gpfs = medium().packages_in(&medium().otherpkgs(), "gpfs.base")[0];
+    for package in [caps, gpfs] {
+        let name = package.path.file_name().unwrap();
+        fs::copy(medium().install().join(&package.path), install.join("mixed").join(name)).unwrap();
+    }
+    for folder in ["tampered", "mixed"] {
+        let made = Command::new("createrepo_c").arg("--quiet").arg(install.join(folder)).status().unwrap();
+        assert!(made.success());
+    }
 }

@@ -21,6 +21,7 @@ mod repositories;
 mod resolve;
 mod rootimgdir;
 mod rpm_repositories;
+mod rpm_signature;
 mod rpm_tree;
 mod scripts;
 pub mod search;

@@ -135,7 +135,10 @@ impl Search<'_> {
             return Vec::new();
         }
         let url = local_url(directory, notes);
-        rpm_repositories::at(self.target, self.entry, url, &[directory, self.path], notes).into_iter().collect()
+        let found = rpm_repositories::at(self.target, self.entry, url, &[directory, self.path], notes);
+        let mut checkable =
+            |one: &Repository| rpm_repositories::can_be_checked(self.target, self.entry, &one.trust, directory, notes);
+        found.filter(|one| checkable(one)).into_iter().collect()
     }
 
     fn system(&self) -> System {

@@ -14,6 +14,7 @@ use model::plan::{Content, KeyFile, Repository, RepositoryTrust};
 use super::notes::Notes;
 use super::release::System;
 use super::repositories::{is_usable, key_bytes, local_url, said_trust};
+use super::rpm_signature::unsigned_package;
 use super::rpm_tree;
 use super::target::Target;
 
@@ -40,6 +41,8 @@ fn local(target: &Target<'_>, entry: &RepositoryEntry, path: &Path, notes: &mut 
         return Vec::new();
     }
     let Some(trust) = trust(target, entry, &[path], notes) else { return Vec::new() };
+    let checkable = |directory: &PathBuf| can_be_checked(target, entry, &trust, directory, notes);
+    let found: Vec<PathBuf> = found.into_iter().filter(checkable).collect();
     found.into_iter().map(|directory| made(entry, local_url(&directory, notes), trust.clone())).collect()
 }
 
@@ -54,13 +57,37 @@ pub(super) fn at(
     trust(target, entry, tops, notes).map(|trust| made(entry, url, trust))
 }
 
+/// Whether a local repository's packages have signatures, where they are to be checked.
+pub(super) fn can_be_checked(
+    target: &Target<'_>,
+    entry: &RepositoryEntry,
+    trust: &RepositoryTrust,
+    directory: &Path,
+    notes: &mut Notes,
+) -> bool {
+    if *trust == RepositoryTrust::Unsigned || !is_dnf(target) {
+        return true;
+    }
+    let Some(package) = unsigned_package(directory) else { return true };
+    notes.problem(format!(
+        "`{}`: its packages are not signed (`{}` is not), so they can't be checked; if you trust them, write `[trusted=yes] {}`",
+        directory.display(),
+        package.file_name().unwrap_or_default().to_string_lossy(),
+        entry.source
+    ));
+    false
+}
+
+fn is_dnf(target: &Target<'_>) -> bool {
+    target.release.as_ref().is_some_and(|release| release.system() == System::Dnf)
+}
+
 fn made(entry: &RepositoryEntry, url: String, trust: RepositoryTrust) -> Repository {
     Repository { url, suite: String::new(), components: Vec::new(), trust, source: entry.source.clone() }
 }
 
 fn trust(target: &Target<'_>, entry: &RepositoryEntry, tops: &[&Path], notes: &mut Notes) -> Option<RepositoryTrust> {
-    let dnf = target.release.as_ref().is_some_and(|release| release.system() == System::Dnf);
-    if entry.trusted || entry.signed_by.is_some() || !dnf {
+    if entry.trusted || entry.signed_by.is_some() || !is_dnf(target) {
         return said_trust(entry, notes);
     }
     let own = keys_in(tops.iter().copied(), notes);
