@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use model::plan::{PackageItem, PackageSystem, Repository, RepositoryTrust, RpmDatabase};
+use model::plan::{Content, PackageItem, PackageSystem, Repository, RepositoryTrust, RpmDatabase};
 
 use super::context::Context;
 use super::failure::StageError;
@@ -224,17 +224,19 @@ fn keys(context: &Context<'_>, id: &str, repository: &Repository) -> Result<Opti
         RepositoryTrust::Medium { keys } => keys.iter().map(|key| (&key.path, &key.content)).collect(),
     };
     let folder = context.work.join("keys").join(id);
-    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
-    let write = |(path, content): (&PathBuf, &model::plan::Content)| {
+    let write = |(index, (path, content)): (usize, (&PathBuf, &Content))| {
         let damaged = || StageError::build(format!("the key `{}` is damaged in the plan", path.display()), "");
         let bytes = content.to_bytes().ok_or_else(damaged)?;
+        // Keys of several media may have one name.
+        let folder = folder.join(index.to_string());
+        fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
         // A blank in its name would end the value.
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace(char::is_whitespace, "_");
         let file = folder.join(name);
         fs::write(&file, bytes).map_err(StageError::file("write the key", &file))?;
         Ok(file)
     };
-    carried.into_iter().map(write).collect::<Result<_, _>>().map(Some)
+    carried.into_iter().enumerate().map(write).collect::<Result<_, _>>().map(Some)
 }
 
 fn keys_of_node(repository: &Repository) -> Result<Vec<PathBuf>, StageError> {

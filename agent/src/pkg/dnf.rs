@@ -79,7 +79,7 @@ pub fn config(settings: &Settings<'_>) -> String {
 
 /// All arguments of dnf.
 pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["-y".into(), "-c".into(), config.into()];
+    let mut args: Vec<OsString> = vec!["-y".into(), "--config".into(), config.into()];
     args.push(format!("--installroot={}", root.display()).into());
     args.push(format!("--releasever={releasever}").into());
     match verb {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn each_verb_has_its_command_line() {
-        let front = "-y -c /w/dnf.conf --installroot=/s/rootimg --releasever=9";
+        let front = "-y --config /w/dnf.conf --installroot=/s/rootimg --releasever=9";
         for (verb, rest) in [
             (Verb::Refresh, "makecache"),
             (Verb::Kernels, "--quiet repoquery --queryformat=%{version}-%{release}.%{arch}\n kernel kernel-core"),
