@@ -19,7 +19,7 @@ use crate::audit::Audit;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::logs::Logs;
-use crate::osimage::Site;
+use crate::osimage::{Indexes, Site};
 use crate::pki::{Authority, PkiError, SERVER_DIR};
 use crate::plans::Plans;
 use crate::scheduler::{Desk, Parts};
@@ -94,7 +94,8 @@ pub async fn serve(
     sweep_staging(&config, &store).await?;
     let parts = Parts { config: config.clone(), store: store.clone(), logs: logs.clone(), plans: plans.clone() };
     let (desk, scheduler) = Desk::new(parts)?;
-    let catalogue = Catalogue::new(store.clone(), Site { install_dir: config.install_dir.clone() });
+    let site = Site { install_dir: config.install_dir.clone(), indexes: Some(Indexes::default()) };
+    let catalogue = Catalogue::new(store.clone(), site);
     let auth = Auth::new(store.clone());
     let services = Services { config, authority, store, logs, plans, catalogue, scheduler, audit };
     let (incoming, accepting) = server::incoming(listener, server::config(&identity)?);

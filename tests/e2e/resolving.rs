@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use tests::el9::medium;
 use tests::{Site, arch, debian, mirrors};
 
 #[test]
@@ -85,4 +86,119 @@ fn a_pkglist_that_is_not_given_is_searched_for_the_way_xcat_does() {
     let plan = site.cli.json("resolve a");
     let at = plan["passes"][0]["install"][0]["at"].as_str().unwrap();
     assert_eq!(at, format!("{}:1", found.display()));
+}
+
+/// What is in none of the repositories, what is damaged, and an image that could not boot: all of it is known before
+/// anything is dispatched, where the repositories are local.
+#[test]
+fn what_local_rpm_repositories_hold_is_known_before_dispatch() {
+    let site = Site::start();
+    medium().lay_into(site.install_dir());
+    let tree = medium().tree().display().to_string();
+    let define = |name: &str, packages: &str, more: &[&str]| {
+        let list = site.write(&format!("lists/{name}.pkglist"), packages);
+        let mut args = vec!["osimage".to_owned(), "create".into(), name.into(), "provmethod=netboot".into()];
+        args.extend([format!("osvers={}", medium().osver()), format!("osarch={}", medium().arch())]);
+        args.extend([format!("profile={name}"), format!("pkglist={}", list.display())]);
+        let root = site.install_dir().display().to_string();
+        args.extend(more.iter().map(|word| word.replace('@', &root).replace("TREE", &tree)));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        site.cli.run_args(&args, b"").succeeded();
+    };
+    let stock = fs::read_to_string(medium().stock_list()).unwrap();
+    let fixtures = format!("pkgdir=@/TREE,@/{}", medium().fixtures().display());
+    let other = [
+        fixtures.as_str(),
+        "otherpkglist=@/lists/other",
+        &format!("otherpkgdir=[trusted=yes] @/{}", medium().otherpkgs().display()),
+    ];
+    site.write("lists/other", "mofed/mofed-basic\ngpfs/gpfs.base\ngpfs/gpfs.bse\n");
+
+    define("sound", &format!("{stock}fixture-versions-1.0\n@fixture-tool:2/common\n"), &[&fixtures]);
+    assert_eq!(site.cli.json("resolve sound")["warnings"], serde_json::json!([]));
+
+    define("names", &format!("{stock}bsah\n@cor\n@fixture-tool:9\nfixture-versions-7\n"), &other);
+    let refused = site.cli.run("build names").exited(3);
+    let lines = stock.lines().count();
+    let lists = site.install_dir().join("lists").display().to_string();
+    for (line, words) in [
+        (1, "`bsah` is in none of the repositories; did you mean `bash`?"),
+        (2, "group `@cor` is in none of the repositories; did you mean `@core`?"),
+        (3, "module stream `@fixture-tool:9` is in none of the repositories; of `fixture-tool` there is 1, 2"),
+        (4, "`fixture-versions-7` is in none of the repositories; of `fixture-versions` there is 1.0-"),
+    ] {
+        let expected = format!("{lists}/names.pkglist:{}: {words}", lines + line);
+        assert!(refused.err.contains(&expected), "{expected} is not in\n{}", refused.err);
+    }
+    let expected = format!("{lists}/other:3: `gpfs.bse` is in none of the repositories; did you mean `gpfs.base`?");
+    assert!(refused.err.contains(&expected), "{expected} is not in\n{}", refused.err);
+
+    define("unbootable", "bash\ncoreutils\n", &["pkgdir=@/TREE"]);
+    let refused = site.cli.run("build unbootable").exited(3);
+    for words in ["the kernel that nodes boot; add kernel to", "building the initrd; add dracut to", "add nfs-utils to"]
+    {
+        assert!(refused.err.contains(words), "{words} is not in\n{}", refused.err);
+    }
+
+    define("kernel", &stock, &["pkgdir=@/TREE", "kernelver=5.14.0-1.el9.x86_64"]);
+    let there = format!("{}.{}", medium().package("kernel-core").version_release(), medium().arch());
+    site.cli
+        .run("resolve kernel")
+        .exited(3)
+        .says("Cannot find the kernel package with version 5.14.0-1.el9.x86_64. The repositories hold ")
+        .says(&there);
+
+    // A URL may hold anything, so nothing is refused; what nothing names is a warning.
+    define("url", "bash\nbsah\n", &["pkgdir=@/TREE,http://127.0.0.1:9/x"]);
+    let warnings = site.cli.json("resolve url")["warnings"].to_string();
+    assert!(warnings.contains("no list names `dracut`"), "{warnings}");
+    assert_eq!(site.cli.json("builds list"), serde_json::json!([]));
+
+    // The same list again, after the index was damaged.
+    let repodata = site.install_dir().join(&tree).join("AppStream/repodata");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().path();
+    let primary = fs::read_dir(&repodata).unwrap().map(name).find(|path| path.to_string_lossy().contains("primary"));
+    let primary = primary.unwrap();
+    let bytes = fs::read(&primary).unwrap();
+    fs::remove_file(&primary).unwrap();
+    fs::write(&primary, &bytes[..bytes.len() / 2]).unwrap();
+    let refused = site.cli.run("resolve sound").exited(3);
+    assert!(refused.err.contains("AppStream` is damaged: `"), "{}", refused.err);
+    assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
+}
+
+/// The same for apt, with a repository of names alone; it is never installed from.
+#[test]
+fn what_local_apt_repositories_hold_is_known_before_dispatch() {
+    let site = Site::start();
+    let package = |name: &str, more: &str| format!("Package: {name}\nVersion: 1.2\nArchitecture: all\n{more}\n");
+    let mut packages: String = ["nfs-common", "curl", "procps", "isc-dhcp-client", "initramfs-tools", "dracut"]
+        .map(|name| package(name, "Provides: linux-initramfs-tool\n"))
+        .concat();
+    packages += &package("dracut-network", "Depends: isc-dhcp-client | dhcpcd\n");
+    packages += &package("linux-image-6.1.0-9", "Depends: initramfs-tools (>= 1) | linux-initramfs-tool\n");
+    packages += &package("node", "Depends: curl, nfs-common, procps, dracut-network, linux-image-6.1.0-9\n");
+    site.write("local/Packages", &packages);
+    let pkgdir = format!("pkgdir=[trusted=yes] {} ./", site.install_dir().join("local").display());
+
+    site.osimage("sound", "node\ndracut\n", std::slice::from_ref(&pkgdir));
+    assert_eq!(site.cli.json("resolve sound")["warnings"], serde_json::json!([]));
+
+    // The kernel's own choice is initramfs-tools.
+    site.osimage("unbootable", "node\n", std::slice::from_ref(&pkgdir));
+    let refused = site.cli.run("resolve unbootable").exited(3).says("building the initrd; add dracut to the pkglist");
+    assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
+
+    site.osimage("names", "node\ndracut\ncrul\ncurl=9\n", std::slice::from_ref(&pkgdir));
+    site.cli
+        .run("resolve names")
+        .exited(3)
+        .says("names.pkglist:3: `crul` is in none of the repositories; did you mean `curl`?")
+        .says("names.pkglist:4: `curl=9` is in none of the repositories; of `curl` there is 1.2");
+
+    site.osimage("kernel", "node\ndracut\n", &[pkgdir, "kernelver=6.1.0-8".to_owned()]);
+    let refused = site.cli.run("resolve kernel").exited(3);
+    let expected = "Cannot find the kernel package with version 6.1.0-8. The repositories hold 6.1.0-9;";
+    assert!(refused.err.contains(expected), "{}", refused.err);
+    assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
 }

@@ -201,19 +201,10 @@ impl Bad {
     }
 }
 
-const BAD: [Bad; 10] = [
-    Bad {
-        name: "missing",
-        packages: "bash\n@No Such Group\n@fixture-tool:9\n",
-        attributes: &[],
-        says: &["`@No Such Group` (", "lists/missing.pkglist:2)", "`@fixture-tool:9` (", "in none of the repositories"],
-    },
-    Bad {
-        name: "misspelt",
-        packages: "filesystem\nbsah\n",
-        attributes: &[],
-        says: &["package `bsah` (", "lists/misspelt.pkglist:2) is in none of the repositories"],
-    },
+/// What a list must bring along, or it is refused before anything goes wrong with the rest.
+const BOOTS: &str = "kernel\ndracut-network\ndhclient\nnfs-utils\ncurl\n";
+
+const BAD: [Bad; 7] = [
     Bad {
         name: "scriptlet",
         packages: "filesystem\nbash\nfixture-bad-scriptlet\n",
@@ -239,12 +230,6 @@ const BAD: [Bad; 10] = [
         attributes: &[],
         says: &["the packages don't fit together", "fixture-that-nobody-has", "lists/unresolvable.pkglist:1)"],
     },
-    Bad {
-        name: "broken",
-        packages: "filesystem\n",
-        attributes: &["pkgdir=@/MEDIUM,@/broken"],
-        says: &["the repository `", "/broken` (os-3) can't be read"],
-    },
     // The medium's keys are the only ones there are for it.
     Bad {
         name: "unsigned",
@@ -261,7 +246,7 @@ const BAD: [Bad; 10] = [
     Bad {
         name: "wrongkey",
         packages: "fixture-caps\n",
-        attributes: &["pkgdir=[signed-by=@/VENDOR] @/FIXTURES"],
+        attributes: &["pkgdir=[signed-by=@/VENDOR] @/FIXTURES,@/MEDIUM"],
         says: &["the signature of a package can't be trusted: Public key for fixture-caps"],
     },
 ];
@@ -278,7 +263,8 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
             attribute.replace("MEDIUM", &tree).replace("VENDOR", &vendor).replace("FIXTURES", &fixtures)
         };
         let attributes: Vec<String> = bad.attributes.iter().map(words).collect();
-        define(&site, bad.name, bad.packages, &attributes.iter().map(String::as_str).collect::<Vec<_>>());
+        let packages = format!("{}{BOOTS}", bad.packages);
+        define(&site, bad.name, &packages, &attributes.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let names: Vec<&str> = BAD.iter().map(|bad| bad.name).collect();
     site.cli.run(&format!("build {}", names.join(" "))).exited(1);
@@ -292,13 +278,16 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
     define(&site, "bare", "gpfs.base\n", &["pkgdir=@/MEDIUM,@/unsigned".replace("MEDIUM", &tree).as_str()]);
     site.cli.run("build bare").exited(3).says("its packages are not signed (`gpfs.base-");
     // EL 8's rpm reads Berkeley DB alone, which this machine's rpm can't write.
-    define(&site, "el8", "bash\n", &["osvers=rhels8.10"]);
+    define(&site, "el8", BOOTS, &["osvers=rhels8.10"]);
     site.cli.ok("build el8 --detach");
     let explained = site.cli.ok(&format!("explain {}", BAD.len() + 1));
     assert!(explained.contains("its rpm can't write a database that the image's rpm could read (bdb)"), "{explained}");
-    define(&site, "kitless", "bash\n", &["kitcomponents=pperte-1.3-rhels9-x86_64"]);
+    define(&site, "kitless", BOOTS, &["kitcomponents=pperte-1.3-rhels9-x86_64"]);
     let kitless = site.cli.run("resolve kitless").succeeded();
     assert!(kitless.err.contains("no otherpkglist installs it"), "{}", kitless.err);
+    let pkgdir = format!("pkgdir=@/{tree},@/broken");
+    define(&site, "broken", "filesystem\n", &[&pkgdir]);
+    site.cli.run("build broken").exited(3).says("/broken` is damaged: `").says("it is no <repomd> document");
 }
 
 /// One with an index that is none, one without signatures, one with one signature, and one of which a package was

@@ -10,7 +10,7 @@ use super::repositories::from_entry;
 use super::target::Target;
 
 /// Packages of the Red Hat family that carry the kernel's version: xCAT's, and what newer releases split it into.
-const VERSIONED: [&str; 10] = [
+pub(super) const VERSIONED: [&str; 10] = [
     "kernel",
     "kernel-headers",
     "kernel-devel",

@@ -1,49 +1,132 @@
-//! Packages without which an image does not boot, judged by the names that the lists come to (XCAT.md 3.6).
+//! Packages without which an image does not boot (XCAT.md 3.6): the build stages' own conditions, known before dispatch.
 //!
-//! A warning each, because a group or a dependency may bring what no list names.
+//! Where all repositories are local it is judged by all that the lists bring along, and what nothing brings is a
+//! problem. Else it is judged by the names that the lists come to, and is a warning, because a group or a dependency
+//! may bring what no list names.
 
 use model::plan::Pass;
 
+use super::holdings::Outlook;
+use super::index::Closure;
 use super::notes::Notes;
 use super::release::System;
 use super::target::Target;
 
-/// One need: names that meet it (a `*` at the end stands for anything), and what it is for.
+/// One need, and what it is for. A `*` at the end of a name stands for anything.
 struct Need {
+    /// Names of a list that meet it, the usual one first.
     names: &'static [&'static str],
     purpose: &'static str,
-}
-
-const fn need(names: &'static [&'static str], purpose: &'static str) -> Need {
-    Need { names, purpose }
+    /// What meets it among all packages: any of these, all that stand in one. Names, provided names and files.
+    ways: &'static [&'static [&'static str]],
+    /// What to add.
+    add: &'static str,
 }
 
 const APT: &[Need] = &[
-    need(&["linux-image-*", "linux-generic*", "linux-virtual*"], "the kernel that nodes boot"),
-    need(&["dracut"], "building the initrd"),
-    need(&["dracut-network"], "the network in the initrd"),
-    need(&["curl", "wget"], "fetching the image at boot"),
-    need(&["procps", "network-manager", "dbus"], "getting an address in the initrd"),
-    need(&["nfs-common"], "the statelite root over NFS"),
+    Need {
+        names: &["linux-image-*", "linux-generic*", "linux-virtual*"],
+        purpose: "the kernel that nodes boot",
+        ways: &[&["linux-image-*"]],
+        add: "linux-image-<architecture>",
+    },
+    Need { names: &["dracut"], purpose: "building the initrd", ways: &[&["dracut"], &["dracut-core"]], add: "dracut" },
+    Need {
+        names: &["dracut-network"],
+        purpose: "the network in the initrd",
+        ways: &[&["dracut-network"]],
+        add: "dracut-network",
+    },
+    Need {
+        names: &["curl", "wget"],
+        purpose: "fetching the image at boot",
+        ways: &[&["curl"], &["wget"]],
+        add: "curl",
+    },
+    Need {
+        names: &["procps", "network-manager", "dbus"],
+        purpose: "getting an address in the initrd",
+        ways: &[&["isc-dhcp-client", "procps"], &["network-manager"], &["dbus-daemon"], &["dbus-broker"], &["dbus"]],
+        add: "isc-dhcp-client and procps",
+    },
+    Need {
+        names: &["nfs-common"],
+        purpose: "the statelite root over NFS",
+        ways: &[&["nfs-common"]],
+        add: "nfs-common",
+    },
 ];
 const DNF: &[Need] = &[
-    need(
-        &["kernel", "kernel-core", "kernel-[0-9]*", "kernel-core-*", "kernel-64k*", "kernel-uek*"],
-        "the kernel that nodes boot",
-    ),
-    need(&["dracut"], "building the initrd"),
-    need(&["dracut-network"], "the network in the initrd"),
-    need(&["curl", "wget", "curl-minimal"], "fetching the image at boot"),
-    need(&["dhclient", "dhcp-client", "NetworkManager"], "getting an address in the initrd"),
-    need(&["nfs-utils"], "the statelite root over NFS"),
+    Need {
+        names: &["kernel", "kernel-core", "kernel-[0-9]*", "kernel-core-*", "kernel-64k*", "kernel-uek*"],
+        purpose: "the kernel that nodes boot",
+        ways: &[
+            &["kernel"],
+            &["kernel-core"],
+            &["kernel-64k-core"],
+            &["kernel-uek-core"],
+            &["kernel-uek"],
+            &["kernel-rt"],
+        ],
+        add: "kernel",
+    },
+    Need { names: &["dracut"], purpose: "building the initrd", ways: &[&["dracut"]], add: "dracut" },
+    Need {
+        names: &["dracut-network"],
+        purpose: "the network in the initrd",
+        ways: &[&["dracut-network"]],
+        add: "dracut-network",
+    },
+    Need {
+        names: &["curl", "wget", "curl-minimal"],
+        purpose: "fetching the image at boot",
+        ways: &[&["curl"], &["curl-minimal"], &["wget"], &["/usr/bin/curl"], &["/usr/bin/wget"]],
+        add: "curl",
+    },
+    Need {
+        names: &["dhclient", "dhcp-client", "NetworkManager"],
+        purpose: "getting an address in the initrd",
+        ways: &[
+            &["dhclient"],
+            &["dhcp-client"],
+            &["/usr/sbin/dhclient"],
+            &["/sbin/dhclient"],
+            &["NetworkManager"],
+            &["systemd-networkd"],
+        ],
+        add: "NetworkManager (or dhcp-client)",
+    },
+    Need {
+        names: &["nfs-utils"],
+        purpose: "the statelite root over NFS",
+        ways: &[&["nfs-utils"], &["/usr/sbin/mount.nfs"], &["/sbin/mount.nfs"]],
+        add: "nfs-utils",
+    },
 ];
 const ZYPPER: &[Need] = &[
-    need(&["kernel-default*", "kernel-64kb*"], "the kernel that nodes boot"),
-    need(&["dracut"], "building the initrd"),
-    need(&["curl", "wget"], "fetching the image at boot"),
+    Need {
+        names: &["kernel-default*", "kernel-64kb*"],
+        purpose: "the kernel that nodes boot",
+        ways: &[],
+        add: "kernel-default",
+    },
+    Need { names: &["dracut"], purpose: "building the initrd", ways: &[], add: "dracut" },
+    Need { names: &["curl", "wget"], purpose: "fetching the image at boot", ways: &[], add: "curl" },
 ];
 
-pub(super) fn check(target: &Target<'_>, passes: &[&[Pass]], notes: &mut Notes) {
+impl Need {
+    fn is_named(&self, names: &[&str]) -> bool {
+        let mut known = self.names.iter().chain(self.ways.iter().copied().flatten());
+        known.any(|pattern| names.iter().any(|name| meets(pattern, name)))
+    }
+
+    fn is_met(&self, closure: &Closure<'_>) -> bool {
+        let has = |pattern: &&str| closure.has(|name| meets(pattern, name));
+        self.ways.iter().any(|way| way.iter().all(has))
+    }
+}
+
+pub(super) fn check(target: &Target<'_>, passes: &[&[Pass]], outlook: &Outlook, notes: &mut Notes) {
     let Some(release) = &target.release else { return };
     let needs = match release.system() {
         System::Apt => APT,
@@ -60,14 +143,28 @@ pub(super) fn check(target: &Target<'_>, passes: &[&[Pass]], notes: &mut Notes) 
     if names.is_empty() {
         return;
     }
-    for Need { names: met_by, purpose } in needs {
-        if !names.iter().any(|name| met_by.iter().any(|pattern| meets(pattern, name))) {
-            let first = met_by[0];
-            notes.warn(format!(
-                "no list names `{first}`, for {purpose}: unless a group or a dependency brings it, the build will fail"
-            ));
+    let unmet = |closure: &Closure<'_>, whole| (needs.iter().filter(|need| !need.is_met(closure)).collect(), whole);
+    let (unmet, certain): (Vec<&Need>, bool) =
+        outlook.closure(passes, unmet).unwrap_or_else(|| (needs.iter().collect(), false));
+    // A name that no repository has is a problem already.
+    for need in unmet.into_iter().filter(|need| !need.is_named(&names)) {
+        if certain {
+            let Need { purpose, add, .. } = need;
+            let message = format!(
+                "the image could not boot: nothing that the lists bring is for {purpose}; add {add} to the pkglist"
+            );
+            notes.problem(message);
+        } else {
+            warn(need, notes);
         }
     }
+}
+
+fn warn(need: &Need, notes: &mut Notes) {
+    let (first, purpose) = (need.names[0], need.purpose);
+    notes.warn(format!(
+        "no list names `{first}`, for {purpose}: unless a group or a dependency brings it, the build will fail"
+    ));
 }
 
 /// Whether a name of a list meets a need, be it with a version, an architecture or a wildcard of its own.

@@ -2,13 +2,15 @@
 //!
 //! [`resolve`] is called when a build is submitted, by `resolve` and by `lint`; it reads files below bounds and
 //! changes nothing. [`search`] finds default files for a profile (XCAT.md 2.5) and [`fill`] makes a definition of them. The other files are one step of
-//! the resolver each; what they find out gathers in `Notes`.
+//! the resolver each; what they find out gathers in `Notes`. [`index`] reads what local repositories hold.
 
 mod apt_tree;
 mod driver_sources;
 mod drivers;
 mod files;
 mod fill;
+mod holdings;
+mod index;
 mod kernel;
 mod kits;
 mod lists;
@@ -28,6 +30,7 @@ pub mod search;
 mod target;
 
 pub use fill::{Profile, fill};
+pub use index::Indexes;
 pub use pack::PackPlan;
 pub use release::{Release, System, UnknownRelease};
 pub use resolve::{Resolved, Site, resolve, resolve_with};

@@ -14,6 +14,8 @@ use model::plan::{
 use model::problem::Problem;
 use model::wish::GenimageWish;
 
+use super::holdings::{Holdings, Outlook};
+use super::index::Indexes;
 use super::lists::Lists;
 use super::notes::Notes;
 use super::pack::PackPlan;
@@ -23,10 +25,12 @@ use super::target::Target;
 use super::{drivers, kernel, kits, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
 
 /// What the resolver must know of the site.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Site {
     /// The install root, `/install` by custom.
     pub install_dir: PathBuf,
+    /// What local repositories hold; without it they are not looked into.
+    pub indexes: Option<Indexes>,
 }
 
 /// A definition with everything that it names read and checked.
@@ -49,7 +53,7 @@ pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Resu
     let osimage = &wish.applied(osimage)?;
     let mut notes = Notes { problems: osimage.check(), once, ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
-    let found = Found::gather(&target, &mut notes);
+    let found = Found::gather(&target, site.indexes.as_ref(), &mut notes);
     // Whatever could not be told has left a problem.
     match (target.arch, &target.release, &found.rootimgdir) {
         (Some(arch), Some(release), Some(rootimgdir)) if notes.problems.is_empty() => {
@@ -73,21 +77,44 @@ struct Found {
 }
 
 impl Found {
-    fn gather(target: &Target<'_>, notes: &mut Notes) -> Self {
+    fn gather(target: &Target<'_>, indexes: Option<&Indexes>, notes: &mut Notes) -> Self {
         let mut lists = lists::read(target, notes);
+        let whole_lists = notes.problems.is_empty();
         let rootimgdir = rootimgdir::place(target, notes);
         let postinstall = scripts::read(target, rootimgdir.as_deref(), notes);
+        let before = notes.problems.len();
         let mut repositories = repositories::read(target, notes);
         let other_repositories = otherpkgs::repositories(target, &lists.other, notes);
         let kernel = kernel::choose(target, &mut lists.os, &mut repositories.repositories, notes);
+        // Of repositories that were passed over with a problem, names would be missed.
+        let indexes = indexes.filter(|_| notes.problems.len() == before);
         let drivers = drivers::choose(target, notes);
         if let Some(place) = &rootimgdir {
             rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
         }
         kits::check(target, &lists.other, notes);
-        mandatory::check(target, &[&lists.os, &lists.other], notes);
         remaining(target, notes);
-        Self { lists, rootimgdir, postinstall, repositories, other_repositories, kernel, drivers }
+        let found = Self { lists, rootimgdir, postinstall, repositories, other_repositories, kernel, drivers };
+        let outlook = found.outlook(target, indexes, whole_lists, notes);
+        mandatory::check(target, &[&found.lists.os, &found.lists.other], &outlook, notes);
+        found
+    }
+
+    /// What the repositories hold of what the lists name.
+    fn outlook(&self, target: &Target<'_>, indexes: Option<&Indexes>, whole_lists: bool, notes: &mut Notes) -> Outlook {
+        let (Some(indexes), Some(release), Some(arch)) = (indexes, &target.release, target.arch) else {
+            return Outlook::Unread;
+        };
+        let holdings = Holdings {
+            indexes,
+            system: release.system(),
+            arch,
+            lists: &self.lists,
+            repositories: &self.repositories.repositories,
+            other_repositories: &self.other_repositories,
+            kernel: &self.kernel,
+        };
+        holdings.check(whole_lists, notes)
     }
 
     fn resolved(

@@ -140,7 +140,8 @@ fn prune(dir: &RootimgDir, keep: usize, live: Number) -> (Vec<Number>, Vec<(Numb
 }
 
 fn pack_order(parts: &Parts, build: &Build, osimage: &Osimage) -> Result<PackOrder, Failure> {
-    let site = Site { install_dir: parts.config.install_dir.clone() };
+    // The packages are installed already.
+    let site = Site { install_dir: parts.config.install_dir.clone(), indexes: None };
     // What was given for this build alone may name lists of its own.
     let resolved = resolve_with(osimage, &build.genimage, &site).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -21,7 +21,7 @@ impl Mn {
         let dir = tempfile::tempdir().unwrap();
         let install_dir = dir.path().join("install");
         fs::create_dir(&install_dir).unwrap();
-        Self { dir, site: Site { install_dir } }
+        Self { dir, site: Site { install_dir, indexes: None } }
     }
 
     /// Writes a file below the MN's root, making its folders.

@@ -1,0 +1,300 @@
+//! Several repositories side by side, as a package manager sees them: what a name of a list stands for.
+
+use std::collections::BTreeSet;
+
+use rootfs::filter::matches;
+
+use super::super::release::System;
+use super::stock::{Group, Modules, Package, Stock, Stream};
+
+/// A package of one of the repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(super) stock: usize,
+    pub(super) package: u32,
+}
+
+/// What a name stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// These packages, at least one.
+    Packages(Vec<Place>),
+    /// Something that isn't looked into (a task, a pattern of apt's).
+    Taken,
+    /// The package is there, but only in these versions.
+    OtherVersions { name: String, there: Vec<String> },
+    /// The module is there, but only with these streams.
+    OtherStreams { module: String, there: Vec<String> },
+    /// Nothing.
+    Nothing,
+}
+
+/// Repositories side by side.
+#[derive(Debug)]
+pub(crate) struct Shelf<'a> {
+    pub(super) stocks: Vec<&'a Stock>,
+    system: System,
+}
+
+impl<'a> Shelf<'a> {
+    pub(crate) fn new(stocks: impl IntoIterator<Item = &'a Stock>, system: System) -> Self {
+        Self { stocks: stocks.into_iter().collect(), system }
+    }
+
+    /// What the package manager would take a name for.
+    pub(crate) fn meaning(&self, name: &str) -> Meaning {
+        let plain = self.called(name);
+        if !plain.is_empty() {
+            return Meaning::Packages(plain);
+        }
+        match self.system {
+            System::Apt => self.apt(name),
+            System::Dnf | System::Zypper => match name.strip_prefix('@') {
+                Some(group) => self.group(group),
+                None => self.rpm(name),
+            },
+        }
+    }
+
+    /// The packages of exactly this name, or that provide it.
+    pub(super) fn called(&self, name: &str) -> Vec<Place> {
+        let both = |stock: &'a Stock| stock.named(name).iter().chain(stock.providing(name));
+        self.places(both)
+    }
+
+    fn places<I: Iterator<Item = &'a u32>>(&self, of: impl Fn(&'a Stock) -> I) -> Vec<Place> {
+        let of_one = |(stock, held): (usize, &&'a Stock)| {
+            of(held).map(move |package| Place { stock, package: *package }).collect::<Vec<_>>()
+        };
+        self.stocks.iter().enumerate().flat_map(of_one).collect()
+    }
+
+    /// The packages that a test picks.
+    fn picked(&self, test: impl Fn(&Stock, &Package) -> bool) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (stock, held) in self.stocks.iter().enumerate() {
+            let picked = (0u32..).zip(&held.packages).filter(|(_, package)| test(held, package));
+            places.extend(picked.map(|(package, _)| Place { stock, package }));
+        }
+        places
+    }
+
+    /// The repository that a package is in, and the package.
+    pub(super) fn at(&self, place: Place) -> (&'a Stock, &'a Package) {
+        let stock = self.stocks[place.stock];
+        (stock, stock.package(place.package))
+    }
+
+    /// The packages whose names pass a test, each with its name and its version, as kernels call themselves.
+    pub(crate) fn versions_of(&self, test: impl Fn(&str) -> bool) -> Vec<(&'a str, String)> {
+        let places = self.picked(|stock, package| test(stock.text(package.name)));
+        let said = |place| {
+            let (stock, package) = self.at(place);
+            (stock.text(package.name), version_release_arch(stock, package))
+        };
+        places.into_iter().map(said).collect()
+    }
+
+    /// The names of all packages.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.stocks.iter().flat_map(|stock| stock.package_names())
+    }
+
+    /// `name.arch`, `name-version`, with release, with architecture, with epoch; each also with wildcards.
+    fn rpm(&self, name: &str) -> Meaning {
+        if let Some((front, _)) = name.split_once('=') {
+            // No notation of dnf's own; zypper's habit. What stands in front decides.
+            let front = front.trim_end_matches(['<', '>', ' ']);
+            return if self.called(front).is_empty() { Meaning::Nothing } else { Meaning::Taken };
+        }
+        let fixed = literal(name);
+        let wild = fixed.len() < name.len();
+        let fits = |stock: &Stock, package: &Package| {
+            let own = stock.text(package.name);
+            let common = own.len().min(fixed.len());
+            if own.as_bytes()[..common] != fixed.as_bytes()[..common] {
+                return false;
+            }
+            forms(stock, package).iter().any(|form| if wild { glob(name, form) } else { form == name })
+        };
+        let places = self.picked(fits);
+        if !places.is_empty() {
+            return Meaning::Packages(places);
+        }
+        if wild {
+            let provided = |stock: &&Stock| stock.provided_names().any(|provided| glob(name, provided));
+            return if self.stocks.iter().any(provided) { Meaning::Taken } else { Meaning::Nothing };
+        }
+        self.other_versions(name, |own, rest| !own.is_empty() && rest.starts_with('-'))
+    }
+
+    /// `name=version`, `name:arch`, wildcards and regular expressions, tasks.
+    fn apt(&self, name: &str) -> Meaning {
+        if name.starts_with(['~', '?']) || name.ends_with('^') {
+            return Meaning::Taken;
+        }
+        let (front, version) = name.split_once('=').map_or((name, None), |(front, version)| (front, Some(version)));
+        let front = front.split_once(':').map_or(front, |(front, _)| front);
+        if let Some(version) = version {
+            let fits = |stock: &Stock, package: &Package| {
+                stock.text(package.name) == front && glob(version, stock.text(package.version.version))
+            };
+            let places = self.picked(fits);
+            return match places.is_empty() {
+                false => Meaning::Packages(places),
+                true => self.other_versions(name, |_, rest| rest.starts_with([':', '='])),
+            };
+        }
+        let plain = self.called(front);
+        let plain = if plain.is_empty() { self.called(front.trim_end_matches('+')) } else { plain };
+        if !plain.is_empty() {
+            return Meaning::Packages(plain);
+        }
+        self.apt_pattern(front)
+    }
+
+    /// apt tries a name that isn't there as a shell pattern, then as a regular expression, which may fit anywhere.
+    fn apt_pattern(&self, name: &str) -> Meaning {
+        let expression = format!("*{}*", name.replace('.', "?"));
+        let fits = |own: &str| glob(name, own) || (name.contains('.') && glob(&expression, own));
+        let places = self.picked(|stock, package| fits(stock.text(package.name)));
+        if !places.is_empty() {
+            return Meaning::Packages(places);
+        }
+        // Of others only what stands in front of the first special letter and its neighbour is sure.
+        let fixed = literal(name);
+        let sure = fixed.split('.').next().unwrap_or_default();
+        let sure = &sure[..sure.len().saturating_sub(1)];
+        let taken = fixed.len() < name.len() && self.names().any(|own| own.contains(sure));
+        if taken { Meaning::Taken } else { Meaning::Nothing }
+    }
+
+    /// The versions of the package whose name a name begins with, if what follows looks like a version.
+    fn other_versions(&self, name: &str, follows: impl Fn(&str, &str) -> bool) -> Meaning {
+        let own = |own: &&str| {
+            name.strip_prefix(*own).is_some_and(|rest| {
+                follows(own, rest) && rest[1..].starts_with(|c: char| c.is_ascii_digit() || rest.starts_with(':'))
+            })
+        };
+        let Some(own) = self.names().filter(own).max_by_key(|own| own.len()) else { return Meaning::Nothing };
+        Meaning::OtherVersions { name: own.to_owned(), there: self.versions(own) }
+    }
+
+    /// The versions of a package.
+    fn versions(&self, name: &str) -> Vec<String> {
+        let places = self.places(|stock| stock.named(name).iter());
+        let versions: BTreeSet<String> = places
+            .into_iter()
+            .map(|place| {
+                let (stock, package) = self.at(place);
+                match self.system {
+                    System::Apt => stock.text(package.version.version).to_owned(),
+                    System::Dnf | System::Zypper => version_release_arch(stock, package),
+                }
+            })
+            .collect();
+        versions.into_iter().collect()
+    }
+
+    /// A module stream, an environment or a group; `^` says that it is an environment.
+    fn group(&self, name: &str) -> Meaning {
+        let group = name.trim_start_matches('^');
+        let (front, _) = group.split_once('/').unwrap_or((group, ""));
+        let mut parts = front.split(':');
+        let (module, stream) = (parts.next().unwrap_or_default(), parts.next());
+        let streams: Vec<&Stream> = self.streams().filter(|one| glob(module, &one.module)).collect();
+        if let Some(stream) = stream.filter(|_| !streams.is_empty()) {
+            let chosen: Vec<&&Stream> = streams.iter().filter(|one| glob(stream, &one.stream)).collect();
+            if chosen.is_empty() {
+                let there: BTreeSet<String> = streams.iter().map(|one| one.stream.clone()).collect();
+                return Meaning::OtherStreams { module: module.to_owned(), there: there.into_iter().collect() };
+            }
+            return self.of_words(chosen.into_iter().flat_map(|one| &one.words));
+        }
+        if !streams.is_empty() {
+            return self.of_words(streams.into_iter().flat_map(|one| &one.words));
+        }
+        let mut names: Vec<&String> = Vec::new();
+        let chosen: Vec<&Group> = self.groups().filter(|one| is_called(one, group)).collect();
+        for one in &chosen {
+            let within = self.groups().filter(|other| one.groups.contains(&other.id));
+            names.extend(one.packages.iter().chain(within.flat_map(|other| &other.packages)));
+        }
+        let unknown = self.stocks.iter().any(|stock| stock.modules == Modules::Unknown);
+        match chosen.is_empty() {
+            false => self.of_words(names),
+            true if unknown => Meaning::Taken,
+            true => Meaning::Nothing,
+        }
+    }
+
+    /// The packages that a group or a stream lists; one that there isn't is left out, as dnf does.
+    fn of_words<'b>(&self, words: impl IntoIterator<Item = &'b String>) -> Meaning {
+        let mut places = Vec::new();
+        for word in words {
+            // `name-epoch:version-release.arch`: the name decides.
+            let name = match word.split_once(':') {
+                Some((front, _)) => front.rsplit_once('-').map_or(word.as_str(), |(name, _)| name),
+                None => word,
+            };
+            places.extend(self.called(name));
+        }
+        if places.is_empty() { Meaning::Taken } else { Meaning::Packages(places) }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &'a Group> {
+        self.stocks.iter().flat_map(|stock| &stock.groups)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &'a Stream> {
+        self.stocks.iter().flat_map(|stock| match &stock.modules {
+            Modules::Known(streams) => streams.as_slice(),
+            Modules::Unknown => &[],
+        })
+    }
+
+    /// The ids of groups and environments, and the names of modules.
+    pub(crate) fn group_names(&self) -> impl Iterator<Item = &'a str> {
+        self.groups().map(|one| one.id.as_str()).chain(self.streams().map(|one| one.module.as_str()))
+    }
+}
+
+/// dnf doesn't mind capitals in names of groups.
+fn is_called(group: &Group, name: &str) -> bool {
+    let name = name.to_lowercase();
+    [&group.id].into_iter().chain(&group.names).any(|own| glob(&name, &own.to_lowercase()))
+}
+
+/// The ways to write a package.
+fn forms(stock: &Stock, package: &Package) -> [String; 9] {
+    let text = |id| stock.text(id);
+    let (name, arch, version) = (text(package.name), text(package.arch), package.version);
+    let (epoch, version, release) = (text(version.epoch), text(version.version), text(version.release));
+    let epoch = if epoch.is_empty() { "0" } else { epoch };
+    [
+        name.to_owned(),
+        format!("{name}.{arch}"),
+        format!("{name}-{version}"),
+        format!("{name}-{version}-{release}"),
+        format!("{name}-{version}-{release}.{arch}"),
+        format!("{name}-{epoch}:{version}"),
+        format!("{name}-{epoch}:{version}-{release}"),
+        format!("{name}-{epoch}:{version}-{release}.{arch}"),
+        format!("{epoch}:{name}-{version}-{release}.{arch}"),
+    ]
+}
+
+/// As kernels call themselves.
+fn version_release_arch(stock: &Stock, package: &Package) -> String {
+    let text = |id| stock.text(id);
+    format!("{}-{}.{}", text(package.version.version), text(package.version.release), text(package.arch))
+}
+
+/// What comes before the first wildcard.
+fn literal(name: &str) -> &str {
+    &name[..name.find(['*', '?', '[']).unwrap_or(name.len())]
+}
+
+fn glob(pattern: &str, name: &str) -> bool {
+    matches(pattern.as_bytes(), name.as_bytes())
+}
