@@ -60,16 +60,15 @@ impl<'a> Closure<'a> {
 fn first_there(shelf: &Shelf<'_>, stock: &Stock, alternatives: &[Alternative]) -> Vec<Place> {
     let meeting = |one: &Alternative| {
         let name = stock.text(one.name);
-        let mut places = shelf.called(name);
+        let mut named = shelf.named(name);
         if let Some((relation, wanted)) = one.relation {
-            // What is only provided is taken whatever version it says.
-            places.retain(|place| {
+            named.retain(|place| {
                 let (held, package) = shelf.at(*place);
-                held.text(package.name) != name
-                    || holds(held.text(package.version.version), relation, stock.text(wanted))
+                holds(held.text(package.version.version), relation, stock.text(wanted))
             });
         }
-        places
+        // What is only provided is taken whatever version it says.
+        if named.is_empty() { shelf.providing(name) } else { named }
     };
     alternatives.iter().map(meeting).find(|places| !places.is_empty()).unwrap_or_default()
 }

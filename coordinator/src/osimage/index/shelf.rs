@@ -43,7 +43,7 @@ impl<'a> Shelf<'a> {
 
     /// What the package manager would take a name for.
     pub(crate) fn meaning(&self, name: &str) -> Meaning {
-        let plain = self.called(name);
+        let plain = self.chosen(name);
         if !plain.is_empty() {
             return Meaning::Packages(plain);
         }
@@ -56,10 +56,25 @@ impl<'a> Shelf<'a> {
         }
     }
 
+    /// The packages of this name; those that provide it only if there are none, as package managers choose.
+    fn chosen(&self, name: &str) -> Vec<Place> {
+        let named = self.named(name);
+        if named.is_empty() { self.providing(name) } else { named }
+    }
+
+    /// The packages of this name.
+    pub(super) fn named(&self, name: &str) -> Vec<Place> {
+        self.places(|stock| stock.named(name).iter())
+    }
+
+    /// The packages that provide this name.
+    pub(super) fn providing(&self, name: &str) -> Vec<Place> {
+        self.places(|stock| stock.providing(name).iter())
+    }
+
     /// The packages of exactly this name, or that provide it.
     pub(super) fn called(&self, name: &str) -> Vec<Place> {
-        let both = |stock: &'a Stock| stock.named(name).iter().chain(stock.providing(name));
-        self.places(both)
+        [self.named(name), self.providing(name)].concat()
     }
 
     fn places<I: Iterator<Item = &'a u32>>(&self, of: impl Fn(&'a Stock) -> I) -> Vec<Place> {
@@ -145,8 +160,8 @@ impl<'a> Shelf<'a> {
                 true => self.other_versions(name, |_, rest| rest.starts_with([':', '='])),
             };
         }
-        let plain = self.called(front);
-        let plain = if plain.is_empty() { self.called(front.trim_end_matches('+')) } else { plain };
+        let plain = self.chosen(front);
+        let plain = if plain.is_empty() { self.chosen(front.trim_end_matches('+')) } else { plain };
         if !plain.is_empty() {
             return Meaning::Packages(plain);
         }
@@ -182,7 +197,7 @@ impl<'a> Shelf<'a> {
 
     /// The versions of a package.
     fn versions(&self, name: &str) -> Vec<String> {
-        let places = self.places(|stock| stock.named(name).iter());
+        let places = self.named(name);
         let versions: BTreeSet<String> = places
             .into_iter()
             .map(|place| {
@@ -237,7 +252,7 @@ impl<'a> Shelf<'a> {
                 Some((front, _)) => front.rsplit_once('-').map_or(word.as_str(), |(name, _)| name),
                 None => word,
             };
-            places.extend(self.called(name));
+            places.extend(self.named(name));
         }
         if places.is_empty() { Meaning::Taken } else { Meaning::Packages(places) }
     }

@@ -173,7 +173,8 @@ const PACKAGES: &str = "Package: linux-image-6.1.0-9-amd64\nVersion: 6.1-1\nArch
     Package: initramfs-tools\nVersion: 0.142\nArchitecture: all\nProvides: linux-initramfs-tool\n\n\
     Package: dracut\nVersion: 059-4\nArchitecture: all\nProvides: linux-initramfs-tool\nRecommends: gcc\n\n\
     Package: libc6\nVersion: 2.36\nArchitecture: amd64\nEssential: yes\nDepends: gcc (>= 99) | base\n\n\
-    Package: base\nVersion: 1\nArchitecture: all\n\nPackage: gcc\nVersion: 12\nArchitecture: amd64\n\n";
+    Package: base\nVersion: 1\nArchitecture: all\n\n\
+    Package: other-base\nVersion: 1\nArchitecture: all\nProvides: base, dracut\n\nPackage: gcc\nVersion: 12\nArchitecture: amd64\n\n";
 
 fn apt_repository(dir: &Path) -> Repository {
     let folder = dir.join("dists/bookworm/main/binary-amd64");
