@@ -7,9 +7,9 @@ use super::stock::Group;
 use super::xml::{Token, Xml};
 
 /// Fedora has two hundred groups.
-const MAX_GROUPS: usize = 10_000;
+const MAX_GROUPS: usize = 2_000;
 /// Names and packages of one; `@everything` of some media is long.
-const MAX_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 50_000;
 
 /// What the text at hand is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -145,8 +145,9 @@ fn names_of_rich(text: &str) -> impl Iterator<Item = &str> {
             return None;
         }
         // `c(x)))` keeps the bracket of its own.
-        let (opened, closed) = (word.matches('(').count(), word.matches(')').count());
-        let word = &word[..word.len() - closed.saturating_sub(opened)];
+        let surplus = word.matches(')').count().saturating_sub(word.matches('(').count());
+        let closing = word.len() - word.trim_end_matches(')').len();
+        let word = &word[..word.len() - surplus.min(closing)];
         let joins = ["if", "else", "and", "or", "with", "without", "unless"].contains(&word);
         (!joins && !word.is_empty()).then_some(word)
     })
@@ -192,6 +193,19 @@ mod tests {
             assert_eq!(stock(&ONE.replace("ARCH", arch)).unwrap().packages.len(), expected, "{arch}");
         }
         assert!(fits("ppc64le", Arch::Ppc64le) && fits("i586", Arch::X86) && !fits("x86_64", Arch::Aarch64));
+    }
+
+    #[test]
+    fn every_name_of_a_rich_dependency_counts() {
+        let table = [
+            ("(a >= 1 if (b or c(x)))", "a b c(x)"),
+            ("((a with b < 2) unless d else e)", "a b d e"),
+            ("(a)\u{e9})", "a)\u{e9}"),
+            ("()", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(names_of_rich(text).collect::<Vec<_>>().join(" "), expected, "{text}");
+        }
     }
 
     #[test]

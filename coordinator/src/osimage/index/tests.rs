@@ -276,6 +276,11 @@ fn an_index_is_read_again_when_it_changed_and_only_then() {
     assert!(Arc::ptr_eq(&first, &read()));
     rpm_repository(dir.path(), &primary(&ROWS[..2]));
     assert_eq!(read().packages.len(), 2);
+    // What the index says counts, though the files that it names are the same.
+    let path = dir.path().join("repodata/repomd.xml");
+    let repomd = fs::read_to_string(&path).unwrap();
+    fs::write(&path, repomd.replacen("\"sha256\">", "\"sha256\">0", 1)).unwrap();
+    assert!(indexes.read(std::slice::from_ref(&repository), System::Dnf, Arch::X86_64).is_err());
     // No more are kept than fit.
     for number in 0..2 * MAX_KEPT {
         let dir = dir.path().join(number.to_string());
@@ -312,4 +317,43 @@ fn a_medium_of_ten_thousand_packages_is_read() {
     let closure = Closure::of(&shelf, shelf.called("package-9999"));
     assert!(closure.has(|name| name == "package-0"));
     assert_eq!(stocks[0].packages.len(), 10_000);
+}
+
+/// Bytes put in, taken out and exchanged at random, from one seed: whatever comes of it, nothing panics or hangs.
+#[test]
+fn damaged_documents_are_survived() {
+    let texts = [primary(ROWS), COMPS.to_owned(), MODULES.to_owned(), PACKAGES.to_owned()];
+    let alphabet = "<>&;()[]:=|,'\"-/ \n\u{e9}@^~?*.0aA".chars().collect::<Vec<_>>();
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for round in 0..4_000 {
+        let which = round % texts.len();
+        let mut letters: Vec<char> = texts[which].chars().collect();
+        for _ in 0..=random(6) {
+            let at = random(letters.len());
+            match random(3) {
+                0 => letters[at] = alphabet[random(alphabet.len())],
+                1 => letters.insert(at, alphabet[random(alphabet.len())]),
+                _ => drop(letters.remove(at)),
+            }
+        }
+        let text: String = letters.into_iter().collect();
+        let mut stock = Stock::default();
+        let (document, system) = (text.as_bytes(), if which == 3 { System::Apt } else { System::Dnf });
+        match which {
+            0 => drop(primary::read(document, Arch::X86_64, &mut stock)),
+            1 => drop(comps::read(document, &mut stock.groups)),
+            2 => drop(modules::read(document).map(|modules| stock.modules = modules)),
+            _ => drop(apt::read(document, Arch::X86_64, &mut stock)),
+        }
+        let shelf = Shelf::new([&stock], system);
+        for name in ["bash-5", "linux.*", "gcc=1", "@core", "@ruby:3", "two"] {
+            if let Meaning::Packages(places) = shelf.meaning(name) {
+                Closure::of(&shelf, places);
+            }
+        }
+    }
 }
