@@ -174,9 +174,12 @@ impl Submitter {
 
     fn prepare(&self, submission: &Submission) -> Result<Prepared, SubmitError> {
         let (mut made, mut problems) = (Vec::new(), Vec::new());
+        // Packing installs nothing, and the repositories may have changed since genimage.
+        let site = self.catalogue.site();
+        let site = if submission.part == Part::Packimage { site.unread() } else { site.clone() };
         for osimage in &self.select(submission)? {
             problems.extend(self.no_agent(osimage, submission)?);
-            match Made::new(osimage, submission, self.catalogue.site()) {
+            match Made::new(osimage, submission, &site) {
                 Ok(one) => made.push(one),
                 Err(found) => problems.extend(found.into_iter().map(|problem| of(&osimage.name, problem))),
             }

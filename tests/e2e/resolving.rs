@@ -190,6 +190,9 @@ fn what_local_apt_repositories_hold_is_known_before_dispatch() {
     assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
 
     site.osimage("names", "node\ndracut\ncrul\ncurl=9\n", std::slice::from_ref(&pkgdir));
+    // Packing installs nothing.
+    let packed = site.cli.run("packimage names").exited(3);
+    assert!(!packed.err.contains("none of the repositories"), "{}", packed.err);
     site.cli
         .run("resolve names")
         .exited(3)

@@ -67,6 +67,9 @@ const DNF: &[Need] = &[
             &["kernel-uek-core"],
             &["kernel-uek"],
             &["kernel-rt"],
+            // What every kernel of this family provides, whatever its name.
+            &["kernel-uname-r"],
+            &["kernel-core-uname-r"],
         ],
         add: "kernel",
     },

@@ -33,6 +33,14 @@ pub struct Site {
     pub indexes: Option<Indexes>,
 }
 
+impl Site {
+    /// The same site without a look into its repositories, for what installs nothing.
+    #[must_use]
+    pub fn unread(&self) -> Self {
+        Self { indexes: None, ..self.clone() }
+    }
+}
+
 /// A definition with everything that it names read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -53,7 +61,9 @@ pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Resu
     let osimage = &wish.applied(osimage)?;
     let mut notes = Notes { problems: osimage.check(), once, ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
-    let found = Found::gather(&target, site.indexes.as_ref(), &mut notes);
+    // An image that is there already has its packages.
+    let indexes = site.indexes.as_ref().filter(|_| !wish.only_initrd);
+    let found = Found::gather(&target, indexes, &mut notes);
     // Whatever could not be told has left a problem.
     match (target.arch, &target.release, &found.rootimgdir) {
         (Some(arch), Some(release), Some(rootimgdir)) if notes.problems.is_empty() => {
