@@ -178,6 +178,7 @@ fn what_local_apt_repositories_hold_is_known_before_dispatch() {
     packages += &package("dracut-network", "Depends: isc-dhcp-client | dhcpcd\n");
     packages += &package("linux-image-6.1.0-9", "Depends: initramfs-tools (>= 1) | linux-initramfs-tool\n");
     packages += &package("node", "Depends: curl, nfs-common, procps, dracut-network, linux-image-6.1.0-9\n");
+    packages += &package("bare-network", "Provides: dracut-network\n");
     site.write("local/Packages", &packages);
     let pkgdir = format!("pkgdir=[trusted=yes] {} ./", site.install_dir().join("local").display());
 
@@ -187,6 +188,12 @@ fn what_local_apt_repositories_hold_is_known_before_dispatch() {
     // The kernel's own choice is initramfs-tools.
     site.osimage("unbootable", "node\n", std::slice::from_ref(&pkgdir));
     let refused = site.cli.run("resolve unbootable").exited(3).says("building the initrd; add dracut to the pkglist");
+    assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
+
+    // procps alone gets no address.
+    let list = "linux-image-6.1.0-9\ndracut\nbare-network\ncurl\nnfs-common\nprocps\n";
+    site.osimage("deaf", list, std::slice::from_ref(&pkgdir));
+    let refused = site.cli.run("resolve deaf").exited(3).says("getting an address in the initrd; add isc-dhcp-client");
     assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
 
     site.osimage("names", "node\ndracut\ncrul\ncurl=9\n", std::slice::from_ref(&pkgdir));

@@ -198,19 +198,29 @@ fn no_kernel(shelf: &Shelf<'_>, system: System, version: &str) -> String {
     )
 }
 
+/// What the lists of an image come to.
+pub(super) struct Prospect<'a> {
+    /// All that may be in it.
+    pub(super) closure: Closure<'a>,
+    /// Names that no repository has, and which are problems already.
+    pub(super) missing: Vec<&'a str>,
+    /// Whether nothing else can come.
+    pub(super) whole: bool,
+}
+
 impl Outlook {
-    /// Whether an image of these passes will have packages that pass a test; `None` if that can't be told.
-    pub(super) fn closure<T>(&self, passes: &[&[Pass]], judge: impl FnOnce(&Closure<'_>, bool) -> T) -> Option<T> {
+    /// Judges what an image of these passes may have; `None` if that can't be told.
+    pub(super) fn judge<T>(&self, passes: &[&[Pass]], judge: impl FnOnce(&Prospect<'_>) -> T) -> Option<T> {
         let Self::Read { system, stocks, whole } = self else { return None };
         let shelf = Shelf::new(stocks.iter().map(Arc::as_ref), *system);
-        let items = passes.iter().flat_map(|passes| passes.iter()).flat_map(|pass| &pass.install);
-        let mut seeds = Vec::new();
-        for item in items {
-            if let Meaning::Packages(places) = shelf.meaning(&item.name) {
-                seeds.extend(places);
+        let (mut seeds, mut missing) = (Vec::new(), Vec::new());
+        for item in passes.iter().flat_map(|passes| passes.iter()).flat_map(|pass| &pass.install) {
+            match shelf.meaning(&item.name) {
+                Meaning::Packages(places) => seeds.extend(places),
+                Meaning::Taken => {}
+                _ => missing.push(item.name.as_str()),
             }
         }
-        let closure = Closure::of(&shelf, seeds);
-        Some(judge(&closure, *whole))
+        Some(judge(&Prospect { closure: Closure::of(&shelf, seeds), missing, whole: *whole }))
     }
 }

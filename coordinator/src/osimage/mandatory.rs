@@ -4,6 +4,7 @@
 //! problem. Else it is judged by the names that the lists come to, and is a warning, because a group or a dependency
 //! may bring what no list names.
 
+use model::arch::Arch;
 use model::plan::Pass;
 
 use super::holdings::Outlook;
@@ -28,7 +29,7 @@ const APT: &[Need] = &[
         names: &["linux-image-*", "linux-generic*", "linux-virtual*"],
         purpose: "the kernel that nodes boot",
         ways: &[&["linux-image-*"]],
-        add: "linux-image-<architecture>",
+        add: "linux-image-<arch> (on Ubuntu linux-image-generic)",
     },
     Need { names: &["dracut"], purpose: "building the initrd", ways: &[&["dracut"], &["dracut-core"]], add: "dracut" },
     Need {
@@ -146,21 +147,24 @@ pub(super) fn check(target: &Target<'_>, passes: &[&[Pass]], outlook: &Outlook, 
     if names.is_empty() {
         return;
     }
-    let unmet = |closure: &Closure<'_>, whole| (needs.iter().filter(|need| !need.is_met(closure)).collect(), whole);
-    let (unmet, certain): (Vec<&Need>, bool) =
-        outlook.closure(passes, unmet).unwrap_or_else(|| (needs.iter().collect(), false));
-    // A name that no repository has is a problem already.
-    for need in unmet.into_iter().filter(|need| !need.is_named(&names)) {
-        if certain {
-            let Need { purpose, add, .. } = need;
-            let message = format!(
-                "the image could not boot: nothing that the lists bring is for {purpose}; add {add} to the pkglist"
-            );
-            notes.problem(message);
-        } else {
-            warn(need, notes);
-        }
+    let judged = outlook.judge(passes, |prospect| {
+        let unmet: Vec<&Need> = needs.iter().filter(|need| !need.is_met(&prospect.closure)).collect();
+        // A name that no repository has is a problem already.
+        let certain: Vec<&Need> = unmet.iter().copied().filter(|need| !need.is_named(&prospect.missing)).collect();
+        (unmet, prospect.whole.then_some(certain))
+    });
+    match judged.unwrap_or_else(|| (needs.iter().collect(), None)) {
+        (_, Some(certain)) => certain.into_iter().for_each(|need| refuse(need, target, notes)),
+        (unmet, None) => unmet.into_iter().filter(|need| !need.is_named(&names)).for_each(|need| warn(need, notes)),
     }
+}
+
+fn refuse(need: &Need, target: &Target<'_>, notes: &mut Notes) {
+    let add = need.add.replace("<arch>", target.arch.map_or("<arch>", Arch::debian));
+    notes.problem(format!(
+        "the image could not boot: nothing that the lists bring is for {}; add {add} to the pkglist",
+        need.purpose
+    ));
 }
 
 fn warn(need: &Need, notes: &mut Notes) {

@@ -130,6 +130,9 @@ impl Indexes {
         let groups = ["group", "group_gz", "group_xz", "group_zst"];
         let named =
             [(Kind::Primary, Some(primary)), (Kind::Comps, first(&groups)), (Kind::Modules, first(&["modules"]))];
+        if named.iter().filter_map(|(_, entry)| *entry).any(|entry| entry.elsewhere) {
+            return Ok(None);
+        }
         let parts = named.into_iter().filter_map(|(kind, entry)| {
             entry.map(|entry| Part { path: directory.join(&entry.place), checksum: entry.checksum.clone(), kind })
         });

@@ -16,6 +16,8 @@ pub(super) struct Entry {
     /// Where it lies, from the repository's top.
     pub(super) place: String,
     pub(super) checksum: Checksum,
+    /// It lies at an address of its own, not here.
+    pub(super) elsewhere: bool,
 }
 
 /// Every index that is named.
@@ -33,6 +35,7 @@ pub(super) fn read(document: impl BufRead) -> Result<Vec<Entry>, Damage> {
                 checksum = Some(tag.attribute("type").unwrap_or_default());
             }
             Token::Open(tag) if depth == 2 && tag.name() == "location" => {
+                entry.elsewhere = tag.attribute("xml:base").is_some();
                 entry.place = within(tag.attribute("href").unwrap_or_default())?;
             }
             Token::Text(piece) if checksum.is_some() => text.push_str(&piece),
@@ -69,7 +72,7 @@ mod tests {
     const SOUND: &str = r#"<repomd xmlns="x"><revision>1</revision>
         <data type="primary"><checksum type="sha256">AB</checksum><open-checksum type="sha256">cd</open-checksum>
           <location href="repodata/a-primary.xml.gz"/><size>3</size></data>
-        <data type="group"><location href="repodata/comps.xml"/></data></repomd>"#;
+        <data type="group"><location xml:base="http://b" href="repodata/comps.xml"/></data></repomd>"#;
 
     #[test]
     fn each_index_has_its_place_and_its_own_checksum() {
@@ -78,6 +81,7 @@ mod tests {
         assert_eq!(places, [("primary", "repodata/a-primary.xml.gz"), ("group", "repodata/comps.xml")]);
         assert_eq!(entries[0].checksum, Checksum::Sha256("ab".into()));
         assert_eq!(entries[1].checksum, Checksum::None);
+        assert_eq!((entries[0].elsewhere, entries[1].elsewhere), (false, true));
     }
 
     #[test]
