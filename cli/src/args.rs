@@ -470,6 +470,14 @@ pub enum GenerationsVerb {
         /// Its number; without it the live one
         number: Option<u32>,
     },
+    /// Put a packed generation live, as after a bad image; it stays so until the next packimage
+    #[command(after_help = "Example:\n  imgctl generations activate compute-el9 6")]
+    Activate {
+        /// The osimage
+        osimage: ImageName,
+        /// Its number; 0 is what xCAT left
+        number: u32,
+    },
     /// Compare two generations: packages, files, capabilities, sizes
     #[command(after_help = "\
 Examples:

@@ -39,6 +39,7 @@ fn an_image_is_built_edited_packed_rebuilt_and_boots() {
     boots(&dir);
     a_changed_list_is_told_and_edits_are_packed_and_kept_from_being_lost(&site, &dir);
     packing_again_makes_a_generation_with_the_same_tree(&site, &dir);
+    an_older_generation_goes_live_by_hand_and_is_kept(&site, &dir);
     only_the_last_generations_are_kept(&site, &dir);
 }
 
@@ -200,6 +201,22 @@ fn packing_again_makes_a_generation_with_the_same_tree(site: &Site, dir: &Path) 
     let archive = dir.join("rootimg.cpio.gz");
     assert_ne!(cat(&archive, "opt/xcat/xcatinfo"), before, "every pack has a UUID of its own");
     assert_ne!(cat(&archive, "etc/motd"), "welcome to the cluster\n");
+}
+
+fn an_older_generation_goes_live_by_hand_and_is_kept(site: &Site, dir: &Path) {
+    site.cli.run("generations activate compute 9").exited(3).says("9");
+    assert_eq!(number(dir, "current"), 3);
+    let said = site.cli.ok("generations activate compute 1");
+    assert!(said.contains("generation 1 of compute is live; generation 3 was live before"), "{said}");
+    assert_eq!(number(dir, "current"), 1);
+    site.cli.ok("generations activate compute 3");
+    // One that lacks what nodes boot neither goes live nor makes another that would.
+    let (kernel, away) = (dir.join(".generations/3/kernel"), dir.join(".generations/3/kernel.away"));
+    fs::rename(&kernel, &away).unwrap();
+    site.cli.run("generations activate compute 3").exited(3).says("kernel");
+    site.cli.run("packimage compute").exited(1).says("kernel").says("`imgctl build` makes a new generation");
+    assert_eq!(number(dir, "current"), 3);
+    fs::rename(&away, &kernel).unwrap();
 }
 
 fn only_the_last_generations_are_kept(site: &Site, dir: &Path) {

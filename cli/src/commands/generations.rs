@@ -15,6 +15,7 @@ pub(super) async fn execute(verb: GenerationsVerb, context: &Context) -> Result<
     match verb {
         GenerationsVerb::List { osimage } => list(osimage, context).await,
         GenerationsVerb::Show { osimage, number } => show(osimage, number.unwrap_or(0), context).await,
+        GenerationsVerb::Activate { osimage, number } => activate(osimage, number, context).await,
         GenerationsVerb::Diff { osimage, from, to, files } => diff(osimage, (from, to), files, context).await,
     }
 }
@@ -79,6 +80,25 @@ async fn show(osimage: ImageName, number: u32, context: &Context) -> Result<Exit
     if !view.edits.is_empty() {
         let lines: String = view.edits.iter().map(|edit| format!("  {}: {}\n", edit.path, edit.change)).collect();
         context.printer.out(&format!("\nedited since it was built:\n{lines}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn activate(osimage: ImageName, number: u32, context: &Context) -> Result<Exit, Failure> {
+    let request = v1::ActivateGenerationRequest { osimage: osimage.to_string(), number };
+    let answer = context.client.generations().activate(request).await;
+    let v1::ActivateGenerationResponse { from, made, removed } =
+        answer.map_err(|status| context.client.failure(&status))?.into_inner();
+    let before = match from {
+        Some(from) if from == number => "it was live before, too".to_owned(),
+        Some(from) => format!("generation {from} was live before"),
+        None => "none was live before".to_owned(),
+    };
+    context.printer.out(&format!("generation {number} of {osimage} is live; {before}"))?;
+    let list = |names: Vec<String>| names.join(", ");
+    if !removed.is_empty() {
+        let instead = if made.is_empty() { String::new() } else { format!(" ({} instead)", list(made)) };
+        context.printer.warning(&format!("not served any more: {}{instead}", list(removed)));
     }
     Ok(Exit::Done)
 }

@@ -12,10 +12,11 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::chain::chain;
 use crate::store::Store;
 
 /// Every RPC with what it asks of its caller.
-pub const PERMISSIONS: [(&str, Permission); 32] = [
+pub const PERMISSIONS: [(&str, Permission); 33] = [
     ("/imgctl.v1.Enrolment/Join", Permission::Anyone),
     ("/imgctl.v1.Sessions/Open", Permission::Agent),
     ("/imgctl.v1.Sessions/FetchPlan", Permission::Agent),
@@ -38,6 +39,7 @@ pub const PERMISSIONS: [(&str, Permission); 32] = [
     ("/imgctl.v1.Generations/List", Permission::View),
     ("/imgctl.v1.Generations/Get", Permission::View),
     ("/imgctl.v1.Generations/Diff", Permission::View),
+    ("/imgctl.v1.Generations/Activate", Permission::Operate),
     ("/imgctl.v1.Osimages/List", Permission::View),
     ("/imgctl.v1.Osimages/Get", Permission::View),
     ("/imgctl.v1.Osimages/Create", Permission::Operate),
@@ -79,8 +81,13 @@ impl Auth {
 
 /// Refuses an agent whose certificate is not, or not any more, the one that it has joined with.
 pub fn must_be_joined(store: &Store, agent: &str, fingerprint: &str) -> Result<(), Status> {
-    let record = agent.parse().ok().and_then(|name| store.agent(&name).ok().flatten());
-    match record {
+    // An agent that hears that it was removed drops its work, so a store that can't be read must not say that.
+    let unread = |error| {
+        tracing::error!(agent, error = chain(&error), "the record of an agent can't be read");
+        Status::unavailable("the store can't be read; the coordinator's log says more")
+    };
+    let record = agent.parse().ok().map(|name| store.agent(&name)).transpose().map_err(unread)?;
+    match record.flatten() {
         Some(record) if record.certificate_sha256 == fingerprint => Ok(()),
         Some(_) => Err(Status::permission_denied(format!("agent {agent} has joined again with another certificate"))),
         None => Err(Status::permission_denied(format!("agent {agent} has not joined, or was removed"))),

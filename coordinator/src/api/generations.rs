@@ -11,12 +11,15 @@ use proto::violation::OfField;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::auth::caller;
 use super::generation_diff::{on_wire as diff_on_wire, pair};
 use super::status::internal;
+use crate::audit::Audit;
 use crate::catalogue::Catalogue;
 use crate::chain::chain;
 use crate::generation::diff::diff;
 use crate::generation::{Number, RootimgDir};
+use crate::scheduler::Scheduler;
 use crate::store::Store;
 use crate::submit::edits_of;
 
@@ -29,6 +32,10 @@ pub struct Generations {
     pub store: Store,
     /// The install root.
     pub install_dir: PathBuf,
+    /// Who knows which build works where.
+    pub scheduler: Scheduler,
+    /// Where changes are noted.
+    pub audit: Arc<Audit>,
     /// For comparisons under way: each holds two manifests in memory.
     pub comparing: Arc<Semaphore>,
 }
@@ -87,6 +94,24 @@ impl v1::generations_server::Generations for Generations {
         drop(permit);
         let found = compared.map_err(|error| Status::failed_precondition(chain(&error)))?;
         Ok(Response::new(diff_on_wire(found, &before, &after, max_files)))
+    }
+
+    async fn activate(
+        &self,
+        request: Request<v1::ActivateGenerationRequest>,
+    ) -> Result<Response<v1::ActivateGenerationResponse>, Status> {
+        let who = caller(&request)?;
+        let v1::ActivateGenerationRequest { osimage, number } = request.into_inner();
+        let name: ImageName = osimage.parse().of_field("osimage")?;
+        let osimage = self.catalogue.get(&name)?;
+        let dir = osimage.rootimgdir(&self.install_dir);
+        let dir = dir.ok_or_else(|| Status::failed_precondition(format!("`{name}` has no rootimgdir yet")))?;
+        self.audit.note(&who, "generations activate", &format!("{name} {number}"));
+        let to = Generation::new(number).map_or(Number::XCAT, Number::from);
+        let switched = self.scheduler.activate(dir, to).await?;
+        let wire = |number: Number| number.ours().map_or(0, Generation::get);
+        let (from, made, removed) = (switched.from.map(wire), switched.made, switched.removed);
+        Ok(Response::new(v1::ActivateGenerationResponse { from, made, removed }))
     }
 }
 

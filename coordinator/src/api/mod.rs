@@ -76,6 +76,8 @@ impl Services {
             catalogue: self.catalogue.clone(),
             store: self.store.clone(),
             install_dir: self.config.install_dir.clone(),
+            scheduler: self.scheduler.clone(),
+            audit: self.audit.clone(),
             comparing: Arc::new(Semaphore::new(generations::COMPARISONS)),
         };
         let enrolment = enrolment::Enrolment {

@@ -7,6 +7,7 @@
 pub mod format;
 mod image_info;
 mod in_image;
+mod recorded;
 mod seal;
 mod shadow;
 mod synclist;
@@ -33,6 +34,7 @@ use crate::generation::{LayoutError, LinkError, Number, RootimgDir, Switched, ad
 
 pub use self::format::{Format, FormatError};
 use self::in_image::InImage;
+pub use self::recorded::RecordedError;
 pub use self::verify::VerifyError;
 
 /// What to pack, all lists read.
@@ -50,6 +52,8 @@ pub struct PackOrder {
     pub format: Format,
     /// Hash of root's password; without it root is locked.
     pub root_hash: Option<String>,
+    /// What the generation's record says that it holds.
+    pub recorded: Vec<Artefact>,
     /// Threads to compress with.
     pub threads: NonZeroUsize,
 }
@@ -89,6 +93,9 @@ pub enum PackError {
         #[source]
         source: std::io::Error,
     },
+    /// What a build made is not there any more, or not as it was.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
     /// The packer stopped.
     #[error(transparent)]
     Pack(#[from] rootfs::pack::PackError),
@@ -120,6 +127,7 @@ fn lines(problems: &[Problem]) -> String {
 pub fn pack(order: &PackOrder, dir: &RootimgDir, number: Number, cancel: &AtomicBool) -> Result<Packed, PackError> {
     adopt(dir)?;
     let owner = dir.tree_owner(number)?;
+    recorded::verify(dir, number, &order.recorded)?;
     let tree = dir.generation(owner).join(TREE);
     let uuid = Uuid::new_v4();
     let overlays = overlays(order, &InImage::new(&tree), uuid)?;

@@ -52,6 +52,7 @@ impl Site {
             copies: Vec::new(),
             format: Format::default(),
             root_hash: None,
+            recorded: Vec::new(),
             threads: NonZeroUsize::MIN,
         }
     }
@@ -251,4 +252,25 @@ fn what_xcat_left_is_packed_as_generation_0() {
     let again = pack(&site.order(), &dir, Number::XCAT, &AtomicBool::new(false)).unwrap();
     assert_eq!((again.generation.to_string().as_str(), again.tree_of), ("1", Some(Number::XCAT)));
     assert_eq!(local_edits(&dir, again.generation).unwrap(), None);
+}
+
+#[test]
+fn a_sealed_generation_without_the_kernel_of_its_build_makes_no_new_one() {
+    let site = Site::new();
+    let packed = site.pack(&site.order(), 0).unwrap();
+    let kernel = site.at("r/.generations/1/kernel");
+    let recorded = PackOrder { recorded: packed.artefacts, ..site.order() };
+    let refused = |what: &str| {
+        let error = site.pack(&recorded, 0).unwrap_err();
+        assert!(matches!(error, PackError::Recorded(_)) && error.to_string().contains(what), "{error}");
+        assert_eq!(site.dir().numbers().unwrap().len(), 1);
+    };
+    fs::write(&kernel, "kernel and more").unwrap();
+    refused("15 bytes, its record says 6");
+    fs::write(&kernel, "KERNEL").unwrap();
+    refused("digest");
+    fs::remove_file(&kernel).unwrap();
+    refused("missing");
+    fs::write(&kernel, "kernel").unwrap();
+    assert_eq!(site.pack(&recorded, 0).unwrap().generation.to_string(), "2");
 }

@@ -192,6 +192,10 @@ impl Desk {
                 let work = self.remove(&agent).await;
                 reply(answer, work)
             }
+            Command::Activate { rootimgdir, number, answer } => {
+                let switched = self.activate(rootimgdir, number).await;
+                reply(answer, switched)
+            }
             Command::Greet { greeting, answer } => {
                 let welcome = self.greet(greeting).await;
                 reply(answer, welcome)

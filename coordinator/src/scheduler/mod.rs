@@ -4,6 +4,7 @@
 //! other, so that there is no lock around a build. Each change of state is on disk before anybody hears of it.
 //! What takes long (receiving, packing) runs beside the desk and comes back as a command.
 
+mod activate;
 mod beside;
 mod clip;
 mod desk;
@@ -27,6 +28,7 @@ use model::stage::{Stage, StageStatus};
 use model::wish::GenimageWish;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::generation::{ActivateError, Number, Switched};
 use crate::store::StoreError;
 use crate::store::osimages::OsimageWrite;
 pub use desk::{Desk, Parts};
@@ -53,6 +55,12 @@ pub enum Refused {
     /// An agent without a record.
     #[error("agent {0} has not joined, or was removed")]
     UnknownAgent(AgentName),
+    /// What nodes get is being changed already.
+    #[error("build {0} is working on {path} at this moment; try again when it has ended", path = .1.display())]
+    Working(BuildId, PathBuf),
+    /// Another generation can't go live.
+    #[error(transparent)]
+    NotLive(#[from] ActivateError),
     /// The daemon is stopping.
     #[error("the coordinator is stopping; try again in a moment")]
     Stopping,
@@ -200,6 +208,7 @@ enum Command {
     Agents { answer: Answer<Vec<AgentView>> },
     Drain { agent: AgentName, drained: Option<Drained>, answer: Answer<AgentView> },
     Remove { agent: AgentName, answer: Answer<Vec<AgentWork>> },
+    Activate { rootimgdir: PathBuf, number: Number, answer: Answer<Switched> },
     Greet { greeting: Greeting, answer: Answer<Welcome> },
     Heartbeat { agent: AgentName, session: SessionId, beat: Beat },
     Event { agent: AgentName, session: SessionId, event: AgentEvent },
@@ -217,6 +226,7 @@ impl Command {
             | Self::Explain { .. }
             | Self::Judge { .. }
             | Self::Agents { .. }
+            | Self::Activate { .. }
             | Self::Heartbeat { .. } => false,
             Self::Submit { .. }
             | Self::Cancel { .. }
@@ -289,6 +299,11 @@ impl Scheduler {
     /// Cuts an agent off and forgets it; what it had in hand is queued again. Gives what that was.
     pub async fn remove(&self, agent: AgentName) -> Result<Vec<AgentWork>, Refused> {
         self.ask(|answer| Command::Remove { agent, answer }).await?
+    }
+
+    /// Puts a packed generation live, unless a build is being received or packed there.
+    pub async fn activate(&self, rootimgdir: PathBuf, number: Number) -> Result<Switched, Refused> {
+        self.ask(|answer| Command::Activate { rootimgdir, number, answer }).await?
     }
 
     /// An agent is alive.

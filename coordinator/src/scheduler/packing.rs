@@ -17,7 +17,7 @@ use crate::chain::chain;
 use crate::clock::now_ms;
 use crate::generation::{Number, RootimgDir, retain};
 use crate::osimage::{Site, resolve_with};
-use crate::packimage::{self, Format, PackOrder, Packed};
+use crate::packimage::{self, Format, PackError, PackOrder, Packed};
 use crate::store::StoreError;
 
 /// An archive that is live.
@@ -116,9 +116,11 @@ fn pack_now(parts: &Parts, build: &Build, number: Generation, cancel: &AtomicBoo
     let failed = |error: &dyn std::error::Error| here("packimage", chain(error), None);
     let osimage = parts.store.osimage(&build.osimage).map_err(|error| failed(&error))?;
     let gone = || here("packimage", format!("osimage `{}` was removed meanwhile", build.osimage), None);
-    let order = pack_order(parts, build, &osimage.ok_or_else(gone)?)?;
+    let record = parts.store.generation(&build.rootimgdir, number).map_err(|error| failed(&error))?;
+    let recorded = record.map(|record| record.artefacts).unwrap_or_default();
+    let order = PackOrder { recorded, ..pack_order(parts, build, &osimage.ok_or_else(gone)?)? };
     let dir = RootimgDir::open(&build.rootimgdir, &parts.config.install_dir).map_err(|error| failed(&error))?;
-    let packed = packimage::pack(&order, &dir, number.into(), cancel).map_err(|error| failed(&error))?;
+    let packed = packimage::pack(&order, &dir, number.into(), cancel).map_err(|error| pack_failure(&error))?;
     let (removed, moved) = prune(&dir, parts.config.keep_generations, packed.generation);
     Ok(PackedImage { packed, removed, moved })
 }
@@ -157,8 +159,15 @@ fn pack_order(parts: &Parts, build: &Build, osimage: &Osimage) -> Result<PackOrd
         copies: if build.pack.nosyncfiles { Vec::new() } else { plan.copies },
         format,
         root_hash: parts.config.root_password_hash.clone(),
+        recorded: Vec::new(),
         threads: threads(parts.config.pack_threads),
     })
+}
+
+fn pack_failure(error: &PackError) -> Failure {
+    let hint = matches!(error, PackError::Recorded(_))
+        .then(|| "packimage can't make these; `imgctl build` makes a new generation".to_owned());
+    here("packimage", chain(error), hint)
 }
 
 /// As many as asked for; 0 means one per processor.

@@ -101,6 +101,7 @@ impl Site {
             copies: Vec::new(),
             format: Format::default(),
             root_hash: None,
+            recorded: Vec::new(),
             threads: NonZeroUsize::MIN,
         };
         let dir = RootimgDir::open(&self.rootimgdir(""), &self.config.install_dir).unwrap();
