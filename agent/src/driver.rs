@@ -53,6 +53,8 @@ pub enum Message {
     Said(FromCoordinator),
     /// The session is over.
     Closed,
+    /// The coordinator says that this is no agent of its any more.
+    Removed,
     /// Something happened in an attempt.
     Happened(AttemptId, What),
     /// An attempt was ended from here: nothing of it runs any more, and its scratch folder is still to be cleared.
@@ -162,6 +164,7 @@ impl Driver {
             Message::Welcome { welcome, out } => self.welcome(welcome, out).await,
             Message::Said(said) => self.said(said).await,
             Message::Closed => self.out = None,
+            Message::Removed => self.removed().await,
             Message::Happened(attempt, what) => self.happened(attempt, what).await,
             Message::Stopped(attempt) => self.stopped(attempt).await,
             Message::Ended(attempt) => self.ended(attempt).await,
@@ -230,6 +233,16 @@ impl Driver {
             }
         }
         self.hands.iter().for_each(|hand| self.send_all(hand));
+    }
+
+    /// Its attempts are another agent's by now, so nothing of them is of use. Said again at every try to be let in.
+    async fn removed(&mut self) {
+        for attempt in self.hands.named() {
+            if self.hands.get_mut(attempt).is_none_or(|hand| hand.leaving != Some(Leaving::Unknown)) {
+                tracing::warn!(%attempt, "attempt dropped: this is no agent of the coordinator any more");
+                self.leave(attempt, Leaving::Unknown).await;
+            }
+        }
     }
 
     async fn said(&mut self, said: FromCoordinator) {

@@ -41,8 +41,15 @@ pub enum SessionError {
     /// No identity, or no connection.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The coordinator doesn't want us.
-    #[error("the coordinator refuses this agent: {0}; if it was removed or its certificate ran out, join again")]
+    /// The coordinator knows us, and not as one of its agents.
+    #[error(
+        "the coordinator refuses this agent: {0}; it drops what it has in hand and goes on trying to be let in; join again with a new token"
+    )]
+    Removed(String),
+    /// The coordinator doesn't want us now.
+    #[error(
+        "the coordinator refuses this agent: {0}; it goes on trying to be let in; if its certificate ran out, join again"
+    )]
     Refused(String),
     /// The stream broke.
     #[error("the session broke: {0}")]
@@ -58,9 +65,8 @@ pub enum SessionError {
 impl From<Status> for SessionError {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => {
-                Self::Refused(status.message().to_owned())
-            }
+            Code::PermissionDenied => Self::Removed(status.message().to_owned()),
+            Code::Unauthenticated | Code::FailedPrecondition => Self::Refused(status.message().to_owned()),
             _ => Self::Broken(status.message().to_owned()),
         }
     }
@@ -95,6 +101,10 @@ impl<N: Dial> Session<N> {
                 (pause, said) = (FIRST_PAUSE, String::new());
                 // The driver ends after the session.
                 let _ = self.driver.send(Message::Closed).await;
+            }
+            if matches!(error, SessionError::Removed(_)) {
+                // As above.
+                let _ = self.driver.send(Message::Removed).await;
             }
             let text = chain(&error);
             // The same trouble is told once, however long it lasts.

@@ -151,6 +151,20 @@ async fn an_attempt_that_welcome_does_not_name_is_reported_gone() {
 }
 
 #[tokio::test]
+async fn a_removed_agent_drops_what_runs_and_what_waits_and_one_that_is_cut_off_does_not() {
+    let rig = Rig::start().await;
+    rig.assign("7.2");
+    rig.assign("8.1");
+    rig.settled(|rig| rig.in_journal("7.2")).await;
+    std::fs::create_dir_all(rig.config.scratch().join("7.2/out")).unwrap();
+    rig.tell(Message::Closed);
+    assert_eq!(rig.running().await.len(), 2);
+    rig.tell(Message::Removed);
+    rig.settled(|rig| !rig.in_journal("7.2") && !rig.config.scratch().join("7.2").exists()).await;
+    assert_eq!(rig.running().await, []);
+}
+
+#[tokio::test]
 async fn what_waits_goes_on_waiting_over_a_break_only_if_it_is_wanted() {
     let mut rig = Rig::start().await;
     rig.assign("7.2");

@@ -25,8 +25,17 @@ pub struct Candidate<'a> {
     pub connected: bool,
     /// Attempts that it has in hand.
     pub in_hand: usize,
-    /// For how long it gets nothing, as it has just lost an attempt to a fault of its node.
-    pub resting: Option<Duration>,
+    /// Set while it gets nothing, as it has just lost an attempt by its own word.
+    pub resting: Option<Rest<'a>>,
+}
+
+/// Why and for how long an agent gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest<'a> {
+    /// How much of it is left.
+    pub left: Duration,
+    /// What it said that it lost its last attempt by.
+    pub why: &'a str,
 }
 
 impl Candidate<'_> {
@@ -58,8 +67,8 @@ pub enum Lack<'a> {
     Scratch(u64),
     /// An administrator keeps work from it.
     Drained(&'a AgentName),
-    /// It has just lost an attempt to a fault of its node, and gets nothing for so long.
-    Resting(Duration),
+    /// It has just lost an attempt, and gets nothing for a while.
+    Resting(Rest<'a>),
     /// It has no session.
     Session,
     /// Every slot is taken: in hand, and slots.
@@ -95,11 +104,10 @@ impl fmt::Display for Lack<'_> {
                 format.backend()
             ),
             Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
-            Self::Scratch(free) => write!(f, "its scratch disk has only {} MiB free", free >> 20),
+            Self::Scratch(free) => write!(f, "its scratch disk has only {} MB free", free / 1_000_000),
             Self::Drained(agent) => write!(f, "it is drained; `imgctl agents undrain {agent}` gives it work again"),
-            Self::Resting(left) => {
-                let seconds = left.as_secs() + 1;
-                write!(f, "it lost its last attempt to a fault of its own node and is tried again within {seconds} s")
+            Self::Resting(Rest { left, why }) => {
+                write!(f, "it rests for {} s since it lost its last attempt ({why})", left.as_secs() + 1)
             }
             Self::Session => f.write_str("it is not connected"),
             Self::Slots(in_hand, slots) => write!(f, "it is busy ({in_hand} of {slots} in hand)"),
@@ -145,8 +153,8 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
     if agent.record.drained.is_some() {
         lacks.push(Lack::Drained(&agent.record.name));
     }
-    if let Some(left) = agent.resting {
-        lacks.push(Lack::Resting(left));
+    if let Some(rest) = agent.resting {
+        lacks.push(Lack::Resting(rest));
     }
     if !agent.connected {
         lacks.push(Lack::Session);
@@ -264,15 +272,29 @@ fn family(os: &str) -> (&str, &str) {
 
 /// Why a build that could start as far as its rootimgdir goes waits, in one line: the agent that lacks least.
 pub fn waiting_for(build: &Build, agents: &[Candidate<'_>]) -> String {
+    if let Some(wanted) = &build.needs.agent {
+        let asked = agents.iter().find(|agent| agent.record.name == *wanted).map(|agent| lacks(build, agent));
+        return match asked.as_deref() {
+            Some([]) => "its turn".to_owned(),
+            Some(lacks) => format!("agent {wanted}, which it asks for: {}", words(lacks)),
+            None => format!(
+                "agent {wanted}, which it asks for: there is none of that name (removed, or never connected); \
+                 cancel it and build again without --agent"
+            ),
+        };
+    }
     let nearest = agents.iter().map(|agent| (lacks(build, agent), agent)).filter(|(lacks, _)| !lacks.is_empty());
     match nearest.min_by_key(|(lacks, agent)| (lacks.len(), &agent.record.name)) {
         Some((lacks, agent)) => {
-            let lacks: Vec<String> = lacks.iter().map(Lack::to_string).collect();
-            format!("an agent ({}: {})", agent.record.name, lacks.join("; "))
+            format!("an agent ({}: {})", agent.record.name, words(&lacks))
         }
         None if agents.is_empty() => "an agent; none has joined yet".to_owned(),
         None => "its turn".to_owned(),
     }
+}
+
+fn words(lacks: &[Lack<'_>]) -> String {
+    lacks.iter().map(Lack::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a build waits whose rootimgdir another one is working on.

@@ -71,6 +71,7 @@ fn a_removed_agent_is_cut_off_at_once_and_its_build_goes_to_another() {
     site.cli.run("agents rm n1").exited(3).says("no agent `n1`");
     let refused = "was removed";
     eventually("the agent to hear of it", LONG, || site.agent_daemon("n1").log().contains(refused).then_some(()));
+    site.scratch_is_cleared("n1");
     site.agent("n2");
     until_doing(&site, "n2", "packages");
     let attempts = build(&site, 1)["attempts"].as_array().unwrap().clone();

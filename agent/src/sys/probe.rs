@@ -81,11 +81,15 @@ pub fn space(path: &Path) -> io::Result<(u64, u64)> {
     Ok((seen.f_bavail.saturating_mul(seen.f_frsize), seen.f_blocks.saturating_mul(seen.f_frsize)))
 }
 
-/// A number of bytes for people.
+/// A number of bytes for people, in the units that `imgctl` shows.
 pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let step = (0..UNITS.len() - 1).take_while(|step| bytes >> (10 * (step + 1)) > 0).count();
-    let tenths = (u128::from(bytes) * 10) >> (10 * step);
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let mut step = 0;
+    let mut unit = 1_u64;
+    while step + 1 < UNITS.len() && bytes / unit >= 1000 {
+        (step, unit) = (step + 1, unit * 1000);
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
     if step == 0 { format!("{bytes} bytes") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[step]) }
 }
 
@@ -135,7 +139,13 @@ mod tests {
 
     #[test]
     fn sizes_are_written_for_people() {
-        for (bytes, text) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (20 << 30, "20.0 GiB")] {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1536, "1.5 kB"),
+            (20 << 30, "21.4 GB"),
+            (7_000_000_000_000_000, "7000.0 TB"),
+        ] {
             assert_eq!(human(bytes), text);
         }
     }

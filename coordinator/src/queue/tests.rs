@@ -14,7 +14,7 @@ struct Node {
     record: AgentRecord,
     connected: bool,
     in_hand: usize,
-    resting: Option<Duration>,
+    resting: Option<Rest<'static>>,
 }
 
 impl Node {
@@ -51,6 +51,28 @@ fn assigned(builds: &[Build], agents: &[Node]) -> Vec<Start> {
     assign(&builds.iter().collect::<Vec<_>>(), &mut agents, &BTreeMap::new())
 }
 
+const RESTING: Rest<'static> = Rest { left: Duration::from_millis(4200), why: "the agent was stopped" };
+
+#[test]
+fn a_build_that_asks_for_an_agent_waits_for_that_one_alone() {
+    let mut wanted = build(1, Arch::X86_64, "/i/a");
+    wanted.needs.agent = Some("n2".parse().unwrap());
+    let (mut busy, mut away) = (agent("n1", Arch::X86_64, "debian12"), agent("n2", Arch::X86_64, "debian12"));
+    busy.in_hand = 1;
+    let why = |nodes: &[&Node]| waiting_for(&wanted, &nodes.iter().map(|node| node.candidate()).collect::<Vec<_>>());
+    assert_eq!(why(&[&busy, &away]), "its turn");
+    away.connected = false;
+    away.record.drained = Some(drained());
+    let said = why(&[&busy, &away]);
+    assert!(
+        said.starts_with("agent n2, which it asks for: it is drained") && said.ends_with("it is not connected"),
+        "{said}"
+    );
+    let said = why(&[&busy]);
+    assert!(said.contains("agent n2, which it asks for: there is none of that name"), "{said}");
+    assert!(said.contains("without --agent"), "{said}");
+}
+
 #[test]
 fn each_thing_that_an_agent_lacks_is_named() {
     let mut wanted = build(1, Arch::X86_64, "/i/a");
@@ -64,10 +86,10 @@ fn each_thing_that_an_agent_lacks_is_named() {
             "its rpm can't write a database that the image's rpm could",
         ),
         (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
-        (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MiB free"),
+        (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MB free"),
         (|a, _| a.connected = false, "not connected"),
         (|a, _| a.record.drained = Some(drained()), "it is drained; `imgctl agents undrain n1`"),
-        (|a, _| a.resting = Some(Duration::from_millis(4200)), "tried again within 5 s"),
+        (|a, _| a.resting = Some(RESTING), "it rests for 5 s since it lost its last attempt (the agent was stopped)"),
         (|a, _| a.in_hand = 1, "busy (1 of 1"),
         (|a, _| a.record.facts = None, "never connected"),
         (|_, b| b.needs.agent = Some("n9".parse().unwrap()), "asks for agent n9"),
@@ -170,7 +192,7 @@ fn a_waiting_build_names_the_agent_that_lacks_least() {
 fn a_node_that_lost_an_attempt_is_passed_over_for_another_while_it_rests() {
     let builds = [build(1, Arch::X86_64, "/i/a")];
     let mut sick = agent("a-sick", Arch::X86_64, "debian12");
-    sick.resting = Some(Duration::from_secs(1));
+    sick.resting = Some(RESTING);
     assert_eq!(assigned(&builds, &[sick.clone()]), []);
     assert_eq!(assigned(&builds, &[sick, agent("b-well", Arch::X86_64, "debian11")]), [on(1, "b-well")]);
 }

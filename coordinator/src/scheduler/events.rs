@@ -51,7 +51,7 @@ impl Desk {
                 return Ok(());
             }
             match event.what {
-                What::Lost(_) => self.links.lost(&agent, Instant::now()),
+                What::Lost(ref why) => self.links.lost(&agent, why, Instant::now()),
                 What::Published(_) | What::Failed(_) => self.links.is_well(&agent),
                 What::StageStarted(_) | What::StageEnded(..) | What::Dropped => {}
             }

@@ -58,7 +58,10 @@ impl Desk {
         let drain = |record| AgentRecord { drained: drained.clone(), ..record };
         let record = self.parts.store.change_agent(agent, drain).await?;
         let record = record.ok_or_else(|| Refused::NoAgent(agent.clone()))?;
-        tracing::info!(%agent, drained = record.drained.is_some(), "drained or not");
+        match &record.drained {
+            Some(Drained { by, reason, .. }) => tracing::info!(%agent, %by, reason, "drained: it gets no more work"),
+            None => tracing::info!(%agent, "gets work again"),
+        }
         self.links.note_drained(&record, Instant::now());
         let view = self.agent_views().into_iter().find(|view| view.record.name == *agent);
         view.ok_or_else(|| Refused::NoAgent(agent.clone()))

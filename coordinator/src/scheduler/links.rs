@@ -9,13 +9,16 @@ use model::stage::Stage;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-use super::Beat;
+use super::{Beat, clip};
 use crate::clock::now_ms;
+use crate::queue::Rest;
 
 /// How long an agent gets nothing after it has lost an attempt; twice as long after each further one.
 const REST: Duration = Duration::from_secs(5);
 /// The longest that becomes.
 const LONGEST_REST: Duration = Duration::from_secs(300);
+/// Characters of the reason for it that `explain` shows.
+const LONGEST_WHY: usize = 200;
 
 /// Tells sessions of one agent apart: what an older one still says is not taken for the newer one's.
 pub type SessionId = u64;
@@ -63,8 +66,8 @@ pub(super) struct Link {
     pub(super) leaving: bool,
     /// Attempts that it lost, one after the other, on this session.
     losses: u32,
-    /// Until when it gets nothing for that.
-    rests_until: Option<Instant>,
+    /// Until when it gets nothing for that, and what it lost the last one by.
+    rests: Option<(Instant, String)>,
 }
 
 /// All agents.
@@ -183,19 +186,19 @@ impl Links {
         }
     }
 
-    /// An attempt was lost by a fault of its node (a full disk, say), which would take the next one as well.
-    pub(super) fn lost(&mut self, agent: &AgentName, now: Instant) {
+    /// It says that it lost an attempt: by a fault of its node (a full disk, say) that would take the next one as well.
+    pub(super) fn lost(&mut self, agent: &AgentName, why: &str, now: Instant) {
         if let Some(link) = self.by_name.get_mut(agent) {
             let rest = REST.saturating_mul(1 << link.losses.min(10)).min(LONGEST_REST);
             link.losses += 1;
-            link.rests_until = Some(now + rest);
+            link.rests = Some((now + rest, clip::clipped(why, LONGEST_WHY)));
         }
     }
 
     /// It has carried an attempt to its end, good or bad.
     pub(super) fn is_well(&mut self, agent: &AgentName) {
         if let Some(link) = self.by_name.get_mut(agent) {
-            (link.losses, link.rests_until) = (0, None);
+            (link.losses, link.rests) = (0, None);
         }
     }
 
@@ -249,9 +252,11 @@ impl Links {
 }
 
 impl Link {
-    /// For how long it still gets nothing.
-    pub(super) fn resting(&self, now: Instant) -> Option<Duration> {
-        self.rests_until?.checked_duration_since(now).filter(|left| !left.is_zero())
+    /// For how long it still gets nothing, and why.
+    pub(super) fn resting(&self, now: Instant) -> Option<Rest<'_>> {
+        let (until, why) = self.rests.as_ref()?;
+        let left = until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        Some(Rest { left, why })
     }
 
     fn new(record: AgentRecord, session: SessionId, outbox: Option<mpsc::Sender<ToAgent>>, heard: Instant) -> Self {
@@ -267,7 +272,7 @@ impl Link {
             dropping,
             leaving: false,
             losses: 0,
-            rests_until: None,
+            rests: None,
         }
     }
 }
