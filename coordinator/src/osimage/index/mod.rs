@@ -10,6 +10,7 @@ mod closure;
 mod comps;
 mod debversion;
 mod file;
+mod groups;
 mod modules;
 mod primary;
 mod repomd;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rootfs::filter::matches;
 
 use super::super::release::System;
-use super::stock::{Group, Modules, Package, Stock, Stream};
+use super::stock::{Package, Stock};
 
 /// A package of one of the repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,78 +210,10 @@ impl<'a> Shelf<'a> {
             .collect();
         versions.into_iter().collect()
     }
-
-    /// A module stream, an environment or a group; `^` says that it is an environment.
-    fn group(&self, name: &str) -> Meaning {
-        let group = name.trim_start_matches('^');
-        let (front, _) = group.split_once('/').unwrap_or((group, ""));
-        let mut parts = front.split(':');
-        let (module, stream) = (parts.next().unwrap_or_default(), parts.next());
-        let streams: Vec<&Stream> = self.streams().filter(|one| glob(module, &one.module)).collect();
-        if let Some(stream) = stream.filter(|_| !streams.is_empty()) {
-            let chosen: Vec<&&Stream> = streams.iter().filter(|one| glob(stream, &one.stream)).collect();
-            if chosen.is_empty() {
-                let there: BTreeSet<String> = streams.iter().map(|one| one.stream.clone()).collect();
-                return Meaning::OtherStreams { module: module.to_owned(), there: there.into_iter().collect() };
-            }
-            return self.of_words(chosen.into_iter().flat_map(|one| &one.words));
-        }
-        if !streams.is_empty() {
-            return self.of_words(streams.into_iter().flat_map(|one| &one.words));
-        }
-        let mut names: Vec<&String> = Vec::new();
-        let chosen: Vec<&Group> = self.groups().filter(|one| is_called(one, group)).collect();
-        for one in &chosen {
-            let within = self.groups().filter(|other| one.groups.contains(&other.id));
-            names.extend(one.packages.iter().chain(within.flat_map(|other| &other.packages)));
-        }
-        let unknown = self.stocks.iter().any(|stock| stock.modules == Modules::Unknown);
-        match chosen.is_empty() {
-            false => self.of_words(names),
-            true if unknown => Meaning::Taken,
-            true => Meaning::Nothing,
-        }
-    }
-
-    /// The packages that a group or a stream lists; one that there isn't is left out, as dnf does.
-    fn of_words<'b>(&self, words: impl IntoIterator<Item = &'b String>) -> Meaning {
-        let mut places = Vec::new();
-        for word in words {
-            // `name-epoch:version-release.arch`: the name decides.
-            let name = match word.split_once(':') {
-                Some((front, _)) => front.rsplit_once('-').map_or(word.as_str(), |(name, _)| name),
-                None => word,
-            };
-            places.extend(self.named(name));
-        }
-        if places.is_empty() { Meaning::Taken } else { Meaning::Packages(places) }
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &'a Group> {
-        self.stocks.iter().flat_map(|stock| &stock.groups)
-    }
-
-    fn streams(&self) -> impl Iterator<Item = &'a Stream> {
-        self.stocks.iter().flat_map(|stock| match &stock.modules {
-            Modules::Known(streams) => streams.as_slice(),
-            Modules::Unknown => &[],
-        })
-    }
-
-    /// The ids of groups and environments, and the names of modules.
-    pub(crate) fn group_names(&self) -> impl Iterator<Item = &'a str> {
-        self.groups().map(|one| one.id.as_str()).chain(self.streams().map(|one| one.module.as_str()))
-    }
-}
-
-/// dnf doesn't mind capitals in names of groups.
-fn is_called(group: &Group, name: &str) -> bool {
-    let name = name.to_lowercase();
-    [&group.id].into_iter().chain(&group.names).any(|own| glob(&name, &own.to_lowercase()))
 }
 
 /// The ways to write a package.
-fn forms(stock: &Stock, package: &Package) -> [String; 9] {
+fn forms(stock: &Stock, package: &Package) -> [String; 8] {
     let text = |id| stock.text(id);
     let (name, arch, version) = (text(package.name), text(package.arch), package.version);
     let (epoch, version, release) = (text(version.epoch), text(version.version), text(version.release));
@@ -295,7 +227,6 @@ fn forms(stock: &Stock, package: &Package) -> [String; 9] {
         format!("{name}-{epoch}:{version}"),
         format!("{name}-{epoch}:{version}-{release}"),
         format!("{name}-{epoch}:{version}-{release}.{arch}"),
-        format!("{epoch}:{name}-{version}-{release}.{arch}"),
     ]
 }
 
@@ -310,6 +241,6 @@ fn literal(name: &str) -> &str {
     &name[..name.find(['*', '?', '[']).unwrap_or(name.len())]
 }
 
-fn glob(pattern: &str, name: &str) -> bool {
+pub(super) fn glob(pattern: &str, name: &str) -> bool {
     matches(pattern.as_bytes(), name.as_bytes())
 }

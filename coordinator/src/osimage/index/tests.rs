@@ -9,7 +9,7 @@ use super::*;
 const COMPS: &str = r#"<comps><group><id>core</id><name>Core Things</name><packagelist>
     <packagereq type="mandatory">bash</packagereq><packagereq type="optional">nano</packagereq></packagelist></group>
     <environment><id>minimal</id><name>Minimal Install</name><grouplist><groupid>core</groupid></grouplist>
-    </environment></comps>"#;
+    </environment><group><id>ruby</id><packagelist><packagereq>nano</packagereq></packagelist></group></comps>"#;
 const MODULES: &str = "---\ndocument: modulemd\ndata:\n  name: ruby\n  stream: \"3.1\"\n  profiles:\n    common:\n\
     \x20     rpms: [ruby]\n";
 
@@ -135,7 +135,7 @@ fn a_name_of_a_list_means_what_dnf_takes_it_for() {
         ("@minimal", "bash"),
         ("@c*", "bash"),
         ("@kore", "nothing"),
-        ("@ruby", "ruby"),
+        ("@ruby", "nano ruby"),
         ("@ruby:3.1", "ruby"),
         ("@ruby:3.1/common", "ruby"),
         ("@ruby:9", "ruby with 3.1"),
