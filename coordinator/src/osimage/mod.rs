@@ -2,7 +2,7 @@
 //!
 //! [`resolve`] is called when a build is submitted, by `resolve` and by `lint`; it reads files below bounds and
 //! changes nothing. [`search`] finds default files for a profile (XCAT.md 2.5) and [`fill`] makes a definition of them. The other files are one step of
-//! the resolver each; what they find out gathers in `Notes`. [`index`] reads what local repositories hold.
+//! the resolver each; what they find out gathers in `Notes`. `index` reads what local repositories hold.
 
 mod apt_tree;
 mod driver_sources;
