@@ -26,7 +26,7 @@ lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= picks one of start, lines, genimage, fleet, pack
+bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= picks one of start, lines, genimage, el9, fleet, pack
 	deploy/tools/install.sh test
 	cargo build --release --workspace --bins --locked
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)

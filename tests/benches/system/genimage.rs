@@ -16,6 +16,14 @@ pub(crate) fn run() {
     let mut site = Site::start();
     site.agent("n1");
     site.osimage("compute", PACKAGES, &[]);
+    compare(&site, "mmdebstrap", by_hand);
+    site.cli.ok("packimage compute");
+    let (coordinator, agent) = (site.coordinator().pid(), site.agent_daemon("n1").pid());
+    println!("peak memory: coordinator {:.0} MB, agent {:.0} MB", peak_mb(coordinator), peak_mb(agent));
+}
+
+/// Builds the osimage `compute` and does the same by hand, in turns.
+pub(crate) fn compare(site: &Site, tool: &str, by_hand: impl Fn(&Path) -> Duration) {
     let (mut ours, mut packages, mut hands) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let began = Instant::now();
@@ -24,18 +32,15 @@ pub(crate) fn run() {
         // The first fills the caches of both.
         if round > 0 {
             println!("round {round}: genimage {:.1} s, by hand {:.1} s", whole.as_secs_f64(), hand.as_secs_f64());
-            packages.push(stages(&site));
+            packages.push(stages(site));
             ours.push(whole);
             hands.push(hand);
         }
     }
     let (ours, hands) = (Samples::new(ours).median().as_secs_f64(), Samples::new(hands).median().as_secs_f64());
     println!("genimage, from the command to the built generation: {ours:.1} s");
-    println!("mmdebstrap and two runs of dracut by hand: {hands:.1} s; ratio {:.2}", ours / hands);
+    println!("{tool} and two runs of dracut by hand: {hands:.1} s; ratio {:.2}", ours / hands);
     println!("stages of the last round: {}", packages.last().map_or("", String::as_str));
-    site.cli.ok("packimage compute");
-    let (coordinator, agent) = (site.coordinator().pid(), site.agent_daemon("n1").pid());
-    println!("peak memory: coordinator {:.0} MB, agent {:.0} MB", peak_mb(coordinator), peak_mb(agent));
 }
 
 /// How long each stage of the newest build took.
@@ -66,6 +71,14 @@ fn by_hand(root: &Path) -> Duration {
         mmdebstrap.arg(format!("deb {mirror}"));
     }
     run_quietly(&mut mmdebstrap);
+    dracut_twice(root);
+    let took = began.elapsed();
+    rootfs::remove::remove_tree(root).unwrap();
+    took
+}
+
+/// Both initrds, one after the other, as xCAT makes them.
+pub(crate) fn dracut_twice(root: &Path) {
     let kernel = std::fs::read_dir(root.join("lib/modules")).unwrap().flatten().next().unwrap().file_name();
     for (initrd, more) in [("stateless", ""), ("statelite", "--filesystems nfs")] {
         let script = format!(
@@ -77,12 +90,9 @@ fn by_hand(root: &Path) -> Duration {
         dracut.args(["--mount", "--propagation", "private", "sh", "-ec", &script]).arg(root).arg(&kernel);
         run_quietly(&mut dracut);
     }
-    let took = began.elapsed();
-    rootfs::remove::remove_tree(root).unwrap();
-    took
 }
 
-fn run_quietly(command: &mut Command) {
+pub(crate) fn run_quietly(command: &mut Command) {
     let done = command.stdin(Stdio::null()).output().unwrap();
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -6,12 +6,18 @@
 mod figures;
 mod fleet;
 mod genimage;
+mod genimage_el9;
 mod lines;
 mod node;
 mod start;
 
-const SECTIONS: [(&str, fn()); 4] =
-    [("start", start::run), ("lines", lines::run), ("genimage", genimage::run), ("fleet", fleet::run)];
+const SECTIONS: [(&str, fn()); 5] = [
+    ("start", start::run),
+    ("lines", lines::run),
+    ("genimage", genimage::run),
+    ("el9", genimage_el9::run),
+    ("fleet", fleet::run),
+];
 
 fn main() {
     // cargo adds `--bench`.
