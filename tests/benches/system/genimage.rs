@@ -71,19 +71,19 @@ fn by_hand(root: &Path) -> Duration {
         mmdebstrap.arg(format!("deb {mirror}"));
     }
     run_quietly(&mut mmdebstrap);
-    dracut_twice(root);
+    dracut_twice(root, "");
     let took = began.elapsed();
     rootfs::remove::remove_tree(root).unwrap();
     took
 }
 
 /// Both initrds, one after the other, as xCAT makes them.
-pub(crate) fn dracut_twice(root: &Path) {
+pub(crate) fn dracut_twice(root: &Path, compress: &str) {
     let kernel = std::fs::read_dir(root.join("lib/modules")).unwrap().flatten().next().unwrap().file_name();
     for (initrd, more) in [("stateless", ""), ("statelite", "--filesystems nfs")] {
         let script = format!(
             "mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
-             chroot \"$0\" dracut --force --no-hostonly --add 'network-legacy network nfs base kernel-modules' {more} \\
+             chroot \"$0\" dracut --force --no-hostonly --add 'network-legacy network nfs base kernel-modules' {compress} {more} \\
              --kver \"$1\" /boot/initrd-{initrd}.gz"
         );
         let mut dracut = Command::new("unshare");
