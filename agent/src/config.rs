@@ -17,7 +17,7 @@ const MIN_SCRATCH_FREE: u64 = 4 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("cannot read the configuration `{path}`", path = path.display())]
+    #[error("cannot read the configuration `{path}`; `imgctl-agent join` writes one", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -54,10 +54,13 @@ async fn serve_until_signal(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; is another coordinator running?", config.listen))?;
-    // Port 0 is for tests and demonstrations: they read the real one here.
-    println!("listening on {}", listener.local_addr()?);
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    Ok(serve::run(config, listener, stop).await?)
+    let address = listener.local_addr()?;
+    let ready = move || {
+        // Port 0 is for tests and demonstrations: they read the real one here.
+        println!("listening on {address}");
+        tracing::info!(%address, "listening");
+    };
+    Ok(serve::run(config, listener, ready, stop).await?)
 }
 
 fn start_logging() {
@@ -95,12 +98,19 @@ pub fn init(args: InitArgs) -> ExitCode {
 /// `issue`.
 pub fn issue(config: &Path, name: &UserName, role: Role, out: &Path, days: u32) -> ExitCode {
     if role == Role::Agent {
-        eprintln!("error: agents join with a token; `imgctl agents token` prints how");
+        eprintln!(
+            "error: a person's role is viewer, operator or admin; agents join with a token: `imgctl agents token` prints how"
+        );
         return ExitCode::from(REFUSED);
     }
     match first::issue(config, name, role, out, days) {
         Ok(()) => {
-            println!("{name} ({role}) has an identity in {}; use it with `imgctl --identity`", out.display());
+            let out = out.display();
+            println!("{name} ({role}) has an identity in {out}");
+            println!("here:      imgctl --config {out}/config.toml --identity {out} …");
+            println!(
+                "elsewhere: copy the folder to ~/.config/imgctl/identity, and its config.toml to ~/.config/imgctl/"
+            );
             ExitCode::SUCCESS
         }
         Err(error) => fail(REFUSED, &error),

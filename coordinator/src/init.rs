@@ -91,7 +91,18 @@ pub fn issue(config: &Path, name: &UserName, role: Role, out: &Path, days: u32) 
     let authority = Authority::load(&config.pki_dir())?;
     let life = Duration::from_secs(u64::from(days) * 86400);
     authority.issue_user(name.as_str(), role, life)?.store(out)?;
-    Ok(())
+    write_new(&out.join("config.toml"), &format!("coordinator = \"{}\"\n", address_for_others(&config)))
+}
+
+/// Where a person on another machine finds the coordinator.
+fn address_for_others(config: &Config) -> String {
+    let port = config.listen.port();
+    let own_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match config.listen.ip() {
+        ip if !ip.is_unspecified() => config.listen.to_string(),
+        _ if own_name.trim().is_empty() => format!("localhost:{port}"),
+        _ => format!("{}:{port}", own_name.trim()),
+    }
 }
 
 fn write_config(path: &Path, config: &Config) -> Result<(), InitError> {

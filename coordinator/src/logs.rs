@@ -88,7 +88,7 @@ pub struct AttemptLog {
     path: PathBuf,
     longest: u64,
     left: u64,
-    /// None once it is compressed: nothing can be added.
+    /// None once it has its last line or is compressed: nothing can be added.
     file: Mutex<Option<Open>>,
     head: watch::Sender<Head>,
 }
@@ -274,6 +274,15 @@ impl AttemptLog {
         let Some(open) = file.as_mut() else { return Ok(()) };
         self.say_what_is_missing(open);
         self.write(open, &[line])
+    }
+
+    /// Appends a last line, if there are any before it: a line that is still on its way counts as taken and goes nowhere.
+    /// Blocking.
+    pub fn conclude(&self, line: LogLine) -> Result<(), LogError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut open) = file.take_if(|_| self.head.borrow().lines > 0) else { return Ok(()) };
+        self.say_what_is_missing(&mut open);
+        self.write(&mut open, &[line])
     }
 
     /// All of the lines, or none.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use model::agent::{AgentRecord, InstallView};
+use model::agent::{AgentRecord, Drained, InstallView};
 use model::arch::Arch;
 use model::build::{Build, Needs, Part};
 use model::id::BuildId;
@@ -66,7 +66,7 @@ pub enum Lack<'a> {
     /// Scratch space: what is free in bytes.
     Scratch(u64),
     /// An administrator keeps work from it.
-    Drained(&'a AgentName),
+    Drained(&'a AgentName, &'a Drained),
     /// It has just lost an attempt, and gets nothing for a while.
     Resting(Rest<'a>),
     /// It has no session.
@@ -81,7 +81,7 @@ impl Lack<'_> {
         match self {
             Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::RpmDatabase(_) => true,
             Self::Install(_) => true,
-            Self::Scratch(_) | Self::Drained(_) | Self::Resting(_) | Self::Session | Self::Slots(..) => false,
+            Self::Scratch(_) | Self::Drained(..) | Self::Resting(_) | Self::Session | Self::Slots(..) => false,
         }
     }
 }
@@ -105,7 +105,10 @@ impl fmt::Display for Lack<'_> {
             ),
             Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
             Self::Scratch(free) => write!(f, "its scratch disk has only {} MB free", free / 1_000_000),
-            Self::Drained(agent) => write!(f, "it is drained; `imgctl agents undrain {agent}` gives it work again"),
+            Self::Drained(agent, Drained { by, reason, .. }) => {
+                let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+                write!(f, "it is drained by {by}{reason}; `imgctl agents undrain {agent}` gives it work again")
+            }
             Self::Resting(Rest { left, why }) => {
                 write!(f, "it rests for {} s since it lost its last attempt ({why})", left.as_secs() + 1)
             }
@@ -150,8 +153,8 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
     if facts.scratch_free_bytes < LEAST_SCRATCH {
         lacks.push(Lack::Scratch(facts.scratch_free_bytes));
     }
-    if agent.record.drained.is_some() {
-        lacks.push(Lack::Drained(&agent.record.name));
+    if let Some(drained) = &agent.record.drained {
+        lacks.push(Lack::Drained(&agent.record.name, drained));
     }
     if let Some(rest) = agent.resting {
         lacks.push(Lack::Resting(rest));

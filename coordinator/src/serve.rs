@@ -48,6 +48,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The state folder isn't there.
+    #[error("there is no state folder `{}`; is it the right configuration file? `imgctl-coordinator init` makes one", .0.display())]
+    NoState(PathBuf),
     /// Another coordinator has it.
     #[error("another coordinator runs on `{}`", .0.display())]
     Running(PathBuf),
@@ -68,18 +71,37 @@ pub enum ServeError {
     Server(#[source] tonic::transport::Error),
 }
 
-/// Serves until `stop`. The listener is passed in, so that callers choose the port.
-pub async fn run(config: Config, listener: impl Listen, stop: CancellationToken) -> Result<(), ServeError> {
+/// Serves until `stop`. The listener is passed in, so that callers choose the port; `ready` is called when everything is
+/// open that calls need.
+pub async fn run(
+    config: Config,
+    listener: impl Listen,
+    ready: impl FnOnce(),
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    if !config.state_dir.is_dir() {
+        return Err(ServeError::NoState(config.state_dir));
+    }
     let _lock = lock(&config)?;
     let store = Store::open(&config.store_dir())?;
-    serve(config, store, listener, stop).await
+    serve_when(config, store, listener, ready, stop).await
 }
 
 /// [`run`] on a store that is open already, as [`Store::open`] gives it, and with nobody else on it.
 pub async fn serve(
     config: Config,
+    store: (Store, oneshot::Receiver<StoreError>),
+    listener: impl Listen,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_when(config, store, listener, || {}, stop).await
+}
+
+async fn serve_when(
+    config: Config,
     (store, store_failed): (Store, oneshot::Receiver<StoreError>),
     listener: impl Listen,
+    ready: impl FnOnce(),
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let config = Arc::new(config);
@@ -107,6 +129,7 @@ pub async fn serve(
         .layer(auth)
         .add_routes(services.routes())
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    ready();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { served.await.map_err(ServeError::Server) });
     tasks.spawn(async move {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use model::arch::Arch;
 use model::build::{Build, PackWish, Part};
+use model::generation::GenerationState;
 use model::id::Generation;
 use model::name::{AgentName, ImageName, UserName};
 use model::osimage::Osimage;
@@ -69,6 +70,8 @@ pub struct EditedTree {
     pub osimage: ImageName,
     /// In which generation.
     pub generation: u32,
+    /// It was packed since: what nodes boot has the edits that were there then.
+    pub packed: bool,
     /// Path and change of each.
     pub edits: Vec<(String, String)>,
 }
@@ -300,12 +303,13 @@ impl Submitter {
         let mut edited = Vec::new();
         for Made { osimage, found, .. } in made {
             let generations = self.store.generations(&found.plan.rootimgdir)?;
-            let Some(newest) = generations.last().map(|record| record.number) else { continue };
+            let Some(record) = generations.last() else { continue };
+            let (newest, packed) = (record.number, record.state == GenerationState::Packed);
             let install_dir = &self.catalogue.site().install_dir;
             let edits = edits_of(&found.plan.rootimgdir, install_dir, newest);
             let edits = edits.unwrap_or_else(|error| vec![("/".to_owned(), format!("can't be compared: {error}"))]);
             if !edits.is_empty() {
-                edited.push(EditedTree { osimage: osimage.name.clone(), generation: newest.get(), edits });
+                edited.push(EditedTree { osimage: osimage.name.clone(), generation: newest.get(), packed, edits });
             }
         }
         Ok(edited)
@@ -314,7 +318,7 @@ impl Submitter {
 
 impl EditedTree {
     fn warning(&self) -> String {
-        let Self { osimage, generation, edits } = self;
+        let Self { osimage, generation, edits, .. } = self;
         let count = edits.len();
         format!(
             "{osimage}: the tree of generation {generation} was edited by hand ({count} edits); a build would ask for --discard-edits"

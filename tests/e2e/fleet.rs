@@ -36,12 +36,12 @@ fn a_drained_agent_ends_what_it_has_and_gets_nothing_new() {
 
     site.cli.run("agents drain n1 --reason repair").succeeded().says("ends what it has in hand: 1.1 a: packages");
     site.cli.run("agents drain n9").exited(3).says("no agent `n9`");
-    assert!(site.cli.ok("agents list").contains("draining"), "it still has the build");
+    assert!(site.cli.ok("agents list").contains("draining by admin (repair)"), "it still has the build");
     site.cli.ok("build b --detach");
     eventually("the first build to end", LONG, || (build(&site, 1)["state"]["name"] == "succeeded").then_some(()));
     assert_eq!(build(&site, 2)["state"]["name"], "queued", "the agent gets nothing new");
     let why = site.cli.ok("explain 2");
-    assert!(why.contains("drained; `imgctl agents undrain n1`"), "{why}");
+    assert!(why.contains("drained by admin (repair); `imgctl agents undrain n1`"), "{why}");
     let shown = site.cli.ok("agents show n1");
     assert!(shown.contains("repair") && shown.contains("drained"), "{shown}");
 
@@ -53,6 +53,8 @@ fn a_drained_agent_ends_what_it_has_and_gets_nothing_new() {
     site.cli.ok("agents undrain n1");
     until_doing(&site, "n1", "packages");
     site.cli.ok("builds cancel 2");
+    let log = site.cli.ok("builds logs 2");
+    assert!(log.trim_end().ends_with("cancelled by admin"), "{log}");
 }
 
 #[test]

@@ -191,6 +191,7 @@ fn a_changed_list_is_told_and_edits_are_packed_and_kept_from_being_lost(site: &S
     assert_eq!(number(dir, "current"), 2);
     assert_eq!(cat(&dir.join("rootimg.cpio.gz"), "etc/fstab"), edited);
     assert_eq!(cat(&dir.join("rootimg.cpio.gz"), "etc/added"), "x");
+    site.cli.run("build compute").exited(3).says("a postinstall script keeps an edit for good");
 }
 
 fn packing_again_makes_a_generation_with_the_same_tree(site: &Site, dir: &Path) {

@@ -26,6 +26,8 @@ fn issue(site: &Site, role: &str, days: u32) -> PathBuf {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let config = fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(config.starts_with("coordinator = \""), "{config}");
     out
 }
 

@@ -58,11 +58,10 @@ fn row(view: &AgentView) -> Vec<String> {
 /// How it stands; an administrator's word comes first.
 fn state(view: &AgentView) -> String {
     let reachable = view.state.as_str();
-    match (&view.record.drained, view.work.is_empty()) {
-        (None, _) => reachable.to_owned(),
-        (Some(_), true) => format!("drained, {reachable}"),
-        (Some(_), false) => format!("draining, {reachable}"),
-    }
+    let Some(Drained { by, reason, .. }) = &view.record.drained else { return reachable.to_owned() };
+    let word = if view.work.is_empty() { "drained" } else { "draining" };
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    format!("{word} by {by}{reason}, {reachable}")
 }
 
 fn load(view: &AgentView) -> String {

@@ -24,6 +24,9 @@ pub(super) async fn execute(verb: BuildsVerb, context: &Context) -> Result<Exit,
         BuildsVerb::List { active, osimage, limit } => list(active, osimage, limit, context).await,
         BuildsVerb::Show { build } => show(build, context).await,
         BuildsVerb::Logs { build, follow, attempt, from } => {
+            if attempt.is_none() {
+                tell_of_others(build, context).await?;
+            }
             let cursor = Cursor::before(attempt, from);
             logs(Wanted { build, cursor, one_attempt: attempt.is_some(), follow }, context).await
         }
@@ -105,6 +108,20 @@ fn asked(wish: &GenimageWish) -> String {
     let flags = [(*ignore_kernel_check, "--ignorekernelchk"), (*only_initrd, "--onlyinitrd")];
     let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
     set.iter().cloned().chain(limit).chain(flags).collect::<Vec<_>>().join(" ")
+}
+
+/// Without `--attempt` the newest attempt's log is shown.
+async fn tell_of_others(build: BuildId, context: &Context) -> Result<(), Failure> {
+    let answer = context.client.builds().get(v1::GetBuildRequest { id: build.get() }).await;
+    // What there is no answer to, reading the log tells as well, and a follower comes back.
+    let Ok(answer) = answer else { return Ok(()) };
+    let view: BuildView = taken(&context.client, answer.into_inner())?;
+    let count = view.build.attempts.len();
+    if let (2.., Some(first)) = (count, view.build.attempts.first()) {
+        let first = first.attempt;
+        context.printer.note(&format!("attempt {count} of {count}; `--attempt {first}` shows the first"));
+    }
+    Ok(())
 }
 
 /// Prints a log; a follower that loses its connection says so and comes back.

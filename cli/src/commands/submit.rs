@@ -106,7 +106,7 @@ pub(crate) fn new_request_id() -> String {
 /// Shows the edits that would be lost, and asks.
 async fn confirm_discard(edited: &[v1::EditedTree], context: &Context) -> Result<(), Failure> {
     for tree in edited {
-        let v1::EditedTree { osimage, generation, edits } = tree;
+        let v1::EditedTree { osimage, generation, edits, packed: _ } = tree;
         context.printer.warning(&format!(
             "the tree of {osimage} (generation {generation}) was edited by hand; a new build starts from a fresh tree and would lose:"
         ));
@@ -115,14 +115,22 @@ async fn confirm_discard(edited: &[v1::EditedTree], context: &Context) -> Result
             context.printer.usage(&format!("  {path}: {change}"));
         }
     }
-    let hint = "--discard-edits builds anew all the same; `imgctl packimage` packs the edited tree";
-    let refused = || Failure::refused("nothing was queued: local edits would be lost").hint(hint);
+    let refused = || Failure::refused("nothing was queued: local edits would be lost").hint(edits_hint(edited));
     if !context.printer.can_ask() {
         return Err(refused());
     }
     match context.printer.ask("discard these edits and rebuild? [y/N]").await.as_deref() {
         Some("y" | "Y" | "yes") => Ok(()),
         _ => Err(refused()),
+    }
+}
+
+/// What is packed already need not be packed again to be kept.
+fn edits_hint(edited: &[v1::EditedTree]) -> &'static str {
+    if edited.iter().all(|tree| tree.packed) {
+        "the edits are in the archive that was packed of it, and a new build would not have them: --discard-edits builds anew; a postinstall script keeps an edit for good"
+    } else {
+        "--discard-edits builds anew all the same; `imgctl packimage` packs the edited tree"
     }
 }
 

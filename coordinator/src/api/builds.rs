@@ -216,9 +216,9 @@ fn again(build: Build, discard_edits: bool, who: &Caller) -> Submission {
 }
 
 fn edited_tree(tree: EditedTree) -> v1::EditedTree {
-    let EditedTree { osimage, generation, edits } = tree;
+    let EditedTree { osimage, generation, packed, edits } = tree;
     let edits = edits.into_iter().map(|(path, change)| v1::TreeEdit { path, change }).collect();
-    v1::EditedTree { osimage: osimage.into(), generation, edits }
+    v1::EditedTree { osimage: osimage.into(), generation, edits, packed }
 }
 
 fn dry_run(run: DryRun) -> Result<v1::DryRun, Status> {

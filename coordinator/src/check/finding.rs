@@ -52,6 +52,11 @@ pub struct Finding {
     pub next: String,
 }
 
+/// A number of things, in words.
+pub(super) fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -9,6 +9,7 @@ use model::build::Build;
 use model::id::{Attempt, AttemptId, BuildId};
 use rootfs::compress::zstd_reader;
 
+use super::finding::counted;
 use super::{Area, Look};
 use crate::logs::{attempt_id, count, sealed};
 
@@ -19,6 +20,7 @@ pub(super) fn check(look: &mut Look<'_>) {
     let dir = look.config.logs_dir();
     let builds = look.builds();
     let mut logs = 0;
+    builds.values().for_each(|build| missing(look, build, &dir));
     for folder in children(&dir) {
         let build: Option<BuildId> = name_of(&folder).parse().ok();
         let Some(build) = build.and_then(|id| builds.get(&id)) else {
@@ -35,7 +37,24 @@ pub(super) fn check(look: &mut Look<'_>) {
             one(look, build, &plain);
         }
     }
-    look.report.ok(Area::Logs, &dir, format!("{logs} logs"));
+    look.report.ok(Area::Logs, &dir, counted(logs, "log"));
+}
+
+/// An attempt that came to a verdict of its own has said something.
+fn missing(look: &mut Look<'_>, build: &Build, dir: &Path) {
+    for record in &build.attempts {
+        let told = record.outcome.as_deref().is_some_and(|end| end == "received" || end.starts_with("failed in"));
+        let plain = dir.join(build.id.to_string()).join(format!("{}.log", record.attempt));
+        if told && !plain.exists() && !sealed(&plain).exists() {
+            let what = format!("the log of attempt {} of build {} is missing", record.attempt, build.id);
+            look.report.warning(
+                Area::Logs,
+                &plain,
+                what,
+                "restore it from a backup; it is needed for nothing but reading",
+            );
+        }
+    }
 }
 
 fn children(dir: &Path) -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use model::build::Build;
 use sha2::{Digest as _, Sha256};
 
+use super::finding::counted;
 use super::{Area, Look};
 
 pub(super) fn check(look: &mut Look<'_>) {
@@ -25,7 +26,11 @@ pub(super) fn check(look: &mut Look<'_>) {
         }
     }
     left_over(look, &dir);
-    look.report.ok(Area::Plans, &dir, format!("{} plans of {} builds", users.len(), look.contents.builds.len()));
+    look.report.ok(
+        Area::Plans,
+        &dir,
+        format!("{} of {}", counted(users.len(), "plan"), counted(look.contents.builds.len(), "build")),
+    );
 }
 
 fn wrong(path: &Path, digest: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::finding::counted;
 use super::{Area, Finding, Report, Severity};
 
 impl fmt::Display for Report {
@@ -14,7 +15,8 @@ impl fmt::Display for Report {
         }
         let count = |severity| self.count(severity);
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        write!(f, "{errors} errors, {warnings} warnings, {} repaired", count(Severity::Repaired))
+        let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+        write!(f, "{errors}, {warnings}, {} repaired", count(Severity::Repaired))
     }
 }
 

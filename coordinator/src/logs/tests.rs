@@ -167,3 +167,18 @@ fn a_log_that_is_too_long_goes_on_counting_and_says_once_that_it_keeps_no_text()
     assert_eq!(log.head().borrow().last, Some(line(long)));
     assert_eq!(all(&logs), [long, long, TOO_LONG, ""]);
 }
+
+#[test]
+fn nothing_comes_after_the_last_line_and_an_empty_log_stays_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Logs::open(dir.path()).unwrap();
+    let log = logs.attempt(id()).unwrap();
+    log.conclude(line("cancelled")).unwrap();
+    assert!(all(&logs).is_empty());
+    log.append(1, &[line("a")]).unwrap();
+    log.conclude(line("cancelled")).unwrap();
+    assert_eq!(log.append(2, &["b", "c"].map(line)).unwrap(), 4, "as if it were taken");
+    log.conclude(line("twice")).unwrap();
+    logs.end(id());
+    assert_eq!(all(&logs), ["a", "cancelled"]);
+}

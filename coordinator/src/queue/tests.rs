@@ -65,7 +65,7 @@ fn a_build_that_asks_for_an_agent_waits_for_that_one_alone() {
     away.record.drained = Some(drained());
     let said = why(&[&busy, &away]);
     assert!(
-        said.starts_with("agent n2, which it asks for: it is drained") && said.ends_with("it is not connected"),
+        said.starts_with("agent n2, which it asks for: it is drained by root") && said.ends_with("it is not connected"),
         "{said}"
     );
     let said = why(&[&busy]);
@@ -88,7 +88,7 @@ fn each_thing_that_an_agent_lacks_is_named() {
         (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
         (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MB free"),
         (|a, _| a.connected = false, "not connected"),
-        (|a, _| a.record.drained = Some(drained()), "it is drained; `imgctl agents undrain n1`"),
+        (|a, _| a.record.drained = Some(drained()), "it is drained by root (repair); `imgctl agents undrain n1`"),
         (|a, _| a.resting = Some(RESTING), "it rests for 5 s since it lost its last attempt (the agent was stopped)"),
         (|a, _| a.in_hand = 1, "busy (1 of 1"),
         (|a, _| a.record.facts = None, "never connected"),
@@ -218,5 +218,5 @@ fn many_of_one_architecture_leave_the_other_its_agents() {
 }
 
 fn drained() -> Drained {
-    Drained { by: "root".parse().unwrap(), since_ms: 1, reason: String::new() }
+    Drained { by: "root".parse().unwrap(), since_ms: 1, reason: "repair".into() }
 }

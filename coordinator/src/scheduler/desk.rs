@@ -18,7 +18,7 @@ use super::links::Links;
 use super::{Answer, BuildView, COMMANDS, Command, Lease, Leases, NewBuild, Refused, Scheduler, ToAgent};
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::logs::Logs;
+use crate::logs::{LogLine, Logs};
 use crate::plans::Plans;
 use crate::store::osimages::OsimageWrite;
 use crate::store::{Store, StoreError};
@@ -143,7 +143,8 @@ impl Desk {
         }
         self.expire_once(now).await?;
         self.start_once(now).await?;
-        self.note_waiting(now).await
+        self.note_waiting(now).await?;
+        self.note_seen().await
     }
 
     /// Ends what runs beside the desk and still takes its outcome, so that nothing is done twice after the restart.
@@ -326,16 +327,23 @@ impl Desk {
             active.waiting_for.clear();
         }
         active.publish();
-        if ended && let Some(active) = self.active.remove(&id) {
-            let last = active.build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
-            self.end_log(AttemptId { build: id, attempt: last });
-            self.clear_staging(&active.build);
-        }
         if before != now {
             self.leases.send_modify(|leases| {
                 before.map(|(attempt, _)| leases.remove(&attempt));
                 leases.extend(now);
             });
+        }
+        // From here on its agent adds nothing to the log.
+        if ended && let Some(active) = self.active.remove(&id) {
+            let last = active.build.attempts.last().map_or(Attempt::FIRST, |record| record.attempt);
+            let last = AttemptId { build: id, attempt: last };
+            if let (BuildState::Cancelled { by }, Some(log)) = (&active.build.state, self.parts.logs.written(last)) {
+                let text = format!("cancelled by {by}");
+                let written = log.conclude(LogLine { time_ms: now_ms(), stage: "coordinator".into(), text });
+                let _ = written.inspect_err(|error| tracing::debug!(attempt = %last, %error, "its log doesn't say so"));
+            }
+            self.end_log(last);
+            self.clear_staging(&active.build);
         }
     }
 

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 use super::Refused;
 use super::desk::Desk;
 use super::links::Link;
+use crate::store::StoreError;
+
+/// Records in one write.
+const SEEN_AT_ONCE: usize = 64;
 
 impl Desk {
     /// Every agent that has connected since the start or was known then.
@@ -27,6 +31,16 @@ impl Desk {
             work,
             load_hundredths: link.load_hundredths,
         }
+    }
+
+    /// Notes when agents were last heard of, some of them at a time: all of a large fleet within a few ticks.
+    pub(super) async fn note_seen(&mut self) -> Result<(), StoreError> {
+        let seen = self.links.unnoted(SEEN_AT_ONCE);
+        if !seen.is_empty() {
+            let noted = self.parts.store.note_seen(&seen).await?;
+            self.links.noted(&noted, &seen);
+        }
+        Ok(())
     }
 
     /// What each agent holds a lease on.

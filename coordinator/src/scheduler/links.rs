@@ -17,6 +17,8 @@ use crate::queue::Rest;
 const REST: Duration = Duration::from_secs(5);
 /// The longest that becomes.
 const LONGEST_REST: Duration = Duration::from_secs(300);
+/// How far the record of when an agent was last heard of may be behind, in milliseconds.
+const NOTED_EVERY_MS: i64 = 60_000;
 /// Characters of the reason for it that `explain` shows.
 const LONGEST_WHY: usize = 200;
 
@@ -119,6 +121,8 @@ impl Links {
     /// Whether it can be reached.
     pub(super) fn state(&self, link: &Link, lease: Duration, now: Instant) -> AgentState {
         match (&link.outbox, self.silence(link, now) > lease) {
+            // It has said that it is stopping.
+            (Some(_), false) if link.leaving => AgentState::Silent,
             (Some(_), false) => AgentState::Connected,
             (None, false) if link.session > 0 => AgentState::Silent,
             _ => AgentState::Offline,
@@ -213,6 +217,25 @@ impl Links {
     pub(super) fn closed(&mut self, agent: &AgentName, session: SessionId) {
         if let Some(link) = self.by_name.get_mut(agent).filter(|link| link.session == session) {
             link.outbox = None;
+        }
+    }
+
+    /// Whose record is behind, at most so many: by a minute, or at all of those that have gone.
+    pub(super) fn unnoted(&self, most: usize) -> Vec<(AgentName, i64)> {
+        let behind = |link: &&Link| {
+            let by = link.seen_ms - link.record.last_seen_ms;
+            by >= NOTED_EVERY_MS || (by > 0 && link.outbox.is_none())
+        };
+        let links = self.by_name.values().filter(behind).take(most);
+        links.map(|link| (link.record.name.clone(), link.seen_ms)).collect()
+    }
+
+    /// It is on disk when these were last heard of.
+    pub(super) fn noted(&mut self, agents: &[AgentName], seen: &[(AgentName, i64)]) {
+        for (agent, seen_ms) in seen.iter().filter(|(agent, _)| agents.contains(agent)) {
+            if let Some(link) = self.by_name.get_mut(agent) {
+                link.record.last_seen_ms = *seen_ms;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use model::build::{Artefact, Build, BuildEvent, Failure};
-use model::generation::{GenerationRecord, GenerationState};
+use model::generation::{GenerationRecord, GenerationState, generation_dir};
 use model::id::{BuildId, Generation};
 use model::osimage::Osimage;
 
@@ -15,6 +15,7 @@ use super::clip;
 use super::desk::{Desk, Parts};
 use crate::chain::chain;
 use crate::clock::now_ms;
+use crate::generation::layout::ARCHIVES;
 use crate::generation::{Number, RootimgDir, retain};
 use crate::osimage::{Site, resolve_with};
 use crate::packimage::{self, Format, PackError, PackOrder, Packed};
@@ -53,7 +54,12 @@ impl Desk {
         let cancel = Arc::new(AtomicBool::new(false));
         active.work = Some(cancel.clone());
         let (build, parts) = (active.build.clone(), self.parts.clone());
-        self.note(&build, "packimage", &format!("Packing contents of {}/rootimg", build.rootimgdir.display()));
+        let record = self.parts.store.generation(&build.rootimgdir, generation).ok().flatten();
+        let owner = record.and_then(|record| record.tree_of).unwrap_or(generation);
+        let tree = generation_dir(&build.rootimgdir, owner).join("rootimg");
+        // The first words are xCAT's.
+        let text = format!("Packing contents of {}/rootimg ({})", build.rootimgdir.display(), tree.display());
+        self.note(&build, "packimage", &text);
         self.beside(
             cancel.clone(),
             move || {
@@ -93,6 +99,11 @@ impl Desk {
             build.artefacts.retain(|one| one.name != "rootimg");
             build.artefacts.push(tree.clone());
         }
+        if let Some(warning) = not_served(&build, &packed) {
+            self.note(&build, "packimage", &format!("warning: {warning}"));
+            tracing::warn!(build = %build.id, "{warning}");
+            build.warnings.push(warning);
+        }
         build.ended_ms = now_ms();
         self.note(&build, "packimage", &format!("generation {number} is live, image UUID {}", packed.uuid));
         let build = clip::fitted(build);
@@ -123,6 +134,15 @@ fn pack_now(parts: &Parts, build: &Build, number: Generation, cancel: &AtomicBoo
     let packed = packimage::pack(&order, &dir, number.into(), cancel).map_err(|error| pack_failure(&error))?;
     let (removed, moved) = prune(&dir, parts.config.keep_generations, packed.generation);
     Ok(PackedImage { packed, removed, moved })
+}
+
+/// Nodes go on asking for an archive by the name that they were told.
+fn not_served(build: &Build, packed: &Packed) -> Option<String> {
+    let gone: Vec<&str> =
+        ARCHIVES.into_iter().filter(|name| packed.switched.removed.iter().any(|one| one == name)).collect();
+    let archive = packed.artefacts.last().filter(|_| !gone.is_empty())?;
+    let now = build.rootimgdir.join(&archive.name);
+    Some(format!("`{}` is not served any more; nodes must be told imgurl=…{}", gone.join("`, `"), now.display()))
 }
 
 /// Old generations go. The image is live already, so what can't be removed is no failure of the build.
@@ -199,7 +219,7 @@ fn hand_over(records: &mut [GenerationRecord], moved: &[(Number, Number)]) {
     }
     for record in records {
         let tree = record.tree_of.unwrap_or(record.number);
-        let path = model::generation::generation_dir(&record.rootimgdir, tree).join("rootimg");
+        let path = generation_dir(&record.rootimgdir, tree).join("rootimg");
         for artefact in record.artefacts.iter_mut().filter(|artefact| artefact.name == "rootimg") {
             artefact.path.clone_from(&path);
         }

@@ -305,3 +305,38 @@ async fn nobody_is_judged_silent_before_the_coordinator_was_up_for_a_lease() {
     assert!(matches!(site.state(1), BuildState::Running { .. }), "{:?}", site.state(1));
     site.end().await;
 }
+
+#[tokio::test]
+async fn when_an_agent_was_last_heard_of_is_on_disk_soon_after_it_has_gone() {
+    let site = Site::start(&[]).await;
+    let (welcome, _orders) = site.greet(Vec::new()).await;
+    let seen = || site.parts.store.agent(&agent()).unwrap().unwrap().last_seen_ms;
+    let greeted = seen();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let beat = Beat { scratch_free_bytes: 1 << 40, load_hundredths: 0 };
+    site.scheduler.heartbeat(agent(), welcome.session, beat).await.unwrap();
+    site.scheduler.closed(agent(), welcome.session).await.unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while seen() == greeted {
+        assert!(tokio::time::Instant::now() < deadline, "it is never noted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn nothing_goes_live_by_hand_where_a_build_is_received_or_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts(dir.path());
+    let mut build = super::desk::queued(model::id::BuildId::FIRST, wanted(&parts));
+    build.state = BuildState::Packing { generation: Generation::FIRST };
+    parts.store.save_build(&build).await.unwrap();
+    let (mut desk, _scheduler) = Desk::new(parts).unwrap();
+    let place = build.rootimgdir.clone();
+    desk.active.values_mut().for_each(|active| active.work = Some(Arc::default()));
+    let refused = desk.activate(place.clone(), Generation::FIRST.into()).await.unwrap_err();
+    assert!(matches!(refused, super::Refused::Working(..)), "{refused}");
+    desk.active.values_mut().for_each(|active| active.work = None);
+    let refused = desk.activate(place, Generation::FIRST.into()).await.unwrap_err();
+    assert!(matches!(refused, super::Refused::NotLive(_)), "{refused}");
+}

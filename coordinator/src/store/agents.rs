@@ -47,6 +47,28 @@ impl Store {
         }
     }
 
+    /// Notes in one write when agents were last heard of. Gives those that are noted: nobody while the disk is nearly
+    /// full or somebody changes one of the records at the moment, and not those that are gone.
+    pub async fn note_seen(&self, seen: &[(AgentName, i64)]) -> Result<Vec<AgentName>, StoreError> {
+        if self.journal.is_short() {
+            return Ok(Vec::new());
+        }
+        let (mut guards, mut ops, mut noted) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, last_seen_ms) in seen {
+            let key = key(name);
+            let Some(read) = self.journal.get(&key)? else { continue };
+            let record: AgentRecord = record::decode(&key, &read)?;
+            ops.push(put_agent(&AgentRecord { last_seen_ms: *last_seen_ms, ..record })?);
+            guards.push(Guard { key, expected: Some(read) });
+            noted.push(name.clone());
+        }
+        match self.commit(guards, ops).await {
+            Ok(()) => Ok(noted),
+            Err(StoreError::Conflict { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Forgets an agent: its certificate lets nobody in any more.
     pub async fn remove_agent(&self, name: &AgentName) -> Result<(), StoreError> {
         self.commit(Vec::new(), vec![Op::Delete { key: key(name) }]).await

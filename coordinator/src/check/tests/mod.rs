@@ -179,6 +179,9 @@ fn logs() {
     damaged(Area::Logs, "the log of no build", Left(Severity::Warning), |site| {
         fs::create_dir(site.state("logs/99")).unwrap();
     });
+    damaged(Area::Logs, "the log of attempt 1 of build 2 is missing", Left(Severity::Warning), |site| {
+        fs::remove_file(site.state("logs/2/1.log.zst")).unwrap();
+    });
     damaged(Area::Logs, "not compressed", Repaired, |site| {
         fs::remove_file(site.state("logs/2/1.log.zst")).unwrap();
         fs::write(site.state("logs/2/1.log"), site::LOG).unwrap();
@@ -289,7 +292,7 @@ fn a_report_reads_well_and_as_json() {
         text.starts_with("ok        store         /s/db: 2 builds\nwarning   logs          /s/logs/9: odd\n"),
         "{text}"
     );
-    assert!(text.ends_with("-> look at it\n0 errors, 1 warnings, 0 repaired"), "{text}");
+    assert!(text.ends_with("-> look at it\n0 errors, 1 warning, 0 repaired"), "{text}");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["findings"][1]["severity"], "warning");
     assert_eq!(json["findings"][1]["next"], "look at it");

@@ -184,7 +184,7 @@ fn attempt(staging: PathBuf) -> AttemptRecord {
         started_ms: 1,
         ended_ms: 0,
         stages: Vec::new(),
-        outcome: None,
+        outcome: staging.as_os_str().is_empty().then(|| "received".to_owned()),
         last_event: 0,
         staging,
         published: None,
