@@ -1,6 +1,7 @@
 //! Packing: a generation's tree becomes the archive that nodes boot, and the oldest generations go.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -99,7 +100,7 @@ impl Desk {
             build.artefacts.retain(|one| one.name != "rootimg");
             build.artefacts.push(tree.clone());
         }
-        if let Some(warning) = not_served(&build, &packed) {
+        if let Some(warning) = not_served(&build.rootimgdir, &packed.switched.removed, &packed.artefacts) {
             self.note(&build, "packimage", &format!("warning: {warning}"));
             tracing::warn!(build = %build.id, "{warning}");
             build.warnings.push(warning);
@@ -137,11 +138,11 @@ fn pack_now(parts: &Parts, build: &Build, number: Generation, cancel: &AtomicBoo
 }
 
 /// Nodes go on asking for an archive by the name that they were told.
-fn not_served(build: &Build, packed: &Packed) -> Option<String> {
-    let gone: Vec<&str> =
-        ARCHIVES.into_iter().filter(|name| packed.switched.removed.iter().any(|one| one == name)).collect();
-    let archive = packed.artefacts.last().filter(|_| !gone.is_empty())?;
-    let now = build.rootimgdir.join(&archive.name);
+fn not_served(rootimgdir: &Path, removed: &[String], artefacts: &[Artefact]) -> Option<String> {
+    let gone: Vec<&str> = ARCHIVES.into_iter().filter(|name| removed.iter().any(|one| one == name)).collect();
+    // The archive is the last of them.
+    let archive = artefacts.last().filter(|_| !gone.is_empty())?;
+    let now = rootimgdir.join(&archive.name);
     Some(format!("`{}` is not served any more; nodes must be told imgurl=…{}", gone.join("`, `"), now.display()))
 }
 
@@ -223,5 +224,25 @@ fn hand_over(records: &mut [GenerationRecord], moved: &[(Number, Number)]) {
         for artefact in record.artefacts.iter_mut().filter(|artefact| artefact.name == "rootimg") {
             artefact.path.clone_from(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_nodes_are_told_of_and_can_not_get_is_named_and_an_initrd_is_not() {
+        let artefact = |name: &str| Artefact { name: name.into(), path: name.into(), bytes: 1, digest: None };
+        let held = [artefact("kernel"), artefact("rootimg.cpio.xz")];
+        let said = |removed: &[&str]| {
+            let removed: Vec<String> = removed.iter().map(|name| (*name).to_owned()).collect();
+            not_served(Path::new("/install/r"), &removed, &held)
+        };
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&["initrd-statelite.gz"]), None);
+        let expected =
+            "`rootimg.cpio.gz` is not served any more; nodes must be told imgurl=…/install/r/rootimg.cpio.xz";
+        assert_eq!(said(&["rootimg.cpio.gz"]).as_deref(), Some(expected));
     }
 }
