@@ -1,6 +1,7 @@
 //! genimage's options: what they change, for how long, and what they come to in a real image.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -70,7 +71,9 @@ fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrd
     let kernel = kernel.unwrap_or_else(|| panic!("no kernel is named in {said}")).to_owned();
     assert!(!said.contains("Setting up"), "something was installed before the kernel was looked for:\n{said}");
 
-    let line = format!("genimage a -k {kernel} -n virtio-net,nosuchdriver -l 50%");
+    let sources = driver_sources(&site, &kernel);
+    let line =
+        format!("genimage a -k {kernel} -n virtio-net,nosuchdriver,rpmdrv -l 50% --set driverupdatesrc={sources}");
     site.cli.run(&line).succeeded();
     let build = site.cli.json("builds show 2");
     let warnings = build["warnings"].as_array().unwrap();
@@ -81,6 +84,7 @@ fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrd
     for initrd in initrds {
         let has = |list: &str, name: &str| initrd[list].as_array().unwrap().iter().any(|one| one == name);
         assert!(has("drivers", "virtio_net") && has("missing", "nosuchdriver"), "{initrd}");
+        assert!(has("drivers", "diskdrv") && has("drivers", "rpmdrv"), "{initrd}");
         assert!(initrd["modules"].as_u64().unwrap() > 50, "{initrd}");
     }
     let shown = site.cli.ok("builds show 2");
@@ -94,4 +98,74 @@ fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrd
         let output = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "rootlimit=50%\n", "{name}");
     }
+    newer_drivers_are_in_the_tree(&generation.join("rootimg"), &kernel, warnings);
+}
+
+fn newer_drivers_are_in_the_tree(tree: &Path, kernel: &str, warnings: &[Value]) {
+    let modules = tree.join("lib/modules").join(kernel);
+    let there = |name: &str| modules.join("kernel/drivers/driverdisk").join(name).exists();
+    assert!(
+        there("diskdrv.ko") && there("rpmdrv.ko"),
+        "modules of a disk, and the one that was asked for of a package"
+    );
+    assert!(!there("notasked.ko") && !there("otherdrv.ko"), "neither the rest of a package nor another kernel's");
+    let dummy = modules.join("kernel/drivers/net/dummy.ko");
+    let replaced = fs::read(&dummy).unwrap();
+    assert!(replaced.ends_with(b"replaced"), "the kernel's own module stands in its place still");
+    assert_eq!(fs::read_to_string(tree.join("lib/firmware/fixture/a.bin")).unwrap(), "firmware");
+    let other =
+        warnings.iter().filter_map(Value::as_str).find(|text| text.starts_with("driver otherdrv was built for"));
+    assert!(other.is_some_and(|text| text.contains("--ignorekernelchk")), "{warnings:?}");
+}
+
+fn shell(folder: &Path, script: &str) {
+    let output = Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A driver disk and a driver package with a real module of this kernel under several names.
+fn driver_sources(site: &Site, kernel: &str) -> String {
+    let desk = site.path("drivers");
+    fs::create_dir_all(&desk).unwrap();
+    let install = site.install_dir().join("drivers");
+    fs::create_dir_all(&install).unwrap();
+    shell(
+        &desk,
+        &format!(
+            "apt-get -qq -o APT::Sandbox::User=root download linux-image-{kernel}; dpkg-deb -x *.deb deb\n\
+             cp deb/lib/modules/{kernel}/kernel/drivers/net/dummy.ko* .; [ ! -e dummy.ko.xz ] || xz -d dummy.ko.xz"
+        ),
+    );
+    let module = fs::read(desk.join("dummy.ko")).unwrap();
+    shell(&desk, "mkdir -p dud/lib/firmware/fixture rpm/extra");
+    let write = |name: &str, bytes: &[u8]| fs::write(desk.join(name), bytes).unwrap();
+    write("dud/rhdd3", b"Driver Update Disk version 3");
+    write("dud/lib/firmware/fixture/a.bin", b"firmware");
+    write("dud/diskdrv.ko", &module);
+    write("dud/dummy.ko", &[&module[..], b"replaced"].concat());
+    let of_another = module.clone();
+    let at = of_another.windows(9).position(|window| window == b"vermagic=").unwrap() + 9;
+    write("dud/otherdrv.ko", &[&module[..at], b"9", &module[at + 1..]].concat());
+    write("rpm/extra/rpmdrv.ko", &module);
+    write("rpm/extra/notasked.ko", &module);
+    shell(&desk.join("dud"), &format!("find . | cpio -o -H newc --quiet | gzip > {}/dud.img", install.display()));
+    package(&desk, &install, kernel);
+    format!("dud:{0}/dud.img,rpm:{0}/kmod-fixture.rpm", install.display())
+}
+
+fn package(desk: &Path, install: &Path, kernel: &str) {
+    let spec: PathBuf = desk.join("kmod.spec");
+    let text = format!(
+        "%global __os_install_post %{{nil}}\nName: kmod-fixture\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n\
+         BuildArch: noarch\n%description\nx\n%install\nmkdir -p %{{buildroot}}/lib/modules/{kernel}\n\
+         cp -r {}/rpm/extra %{{buildroot}}/lib/modules/{kernel}/\n%files\n/lib/modules/{kernel}\n",
+        desk.display()
+    );
+    fs::write(&spec, text).unwrap();
+    let home = desk.join("rpmbuild");
+    shell(desk, &format!("rpmbuild --quiet --define '_topdir {}' -bb kmod.spec", home.display()));
+    shell(
+        desk,
+        &format!("cp {}/RPMS/noarch/kmod-fixture-*.rpm {}/kmod-fixture.rpm", home.display(), install.display()),
+    );
 }

@@ -1,5 +1,5 @@
 //! Stage `configure`: the files that every image gets (XCAT.md 6.5; what is Red Hat's alone is in [`redhat`]), secrets that no two
-//! nodes may share taken out, and the choice of the kernel.
+//! nodes may share taken out, and the choice of the kernel with newer drivers for it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::Outcome;
 use super::context::{Context, State};
+use super::drivers;
 use super::failure::StageError;
 use super::kernel;
 use super::place::Place;
@@ -59,6 +60,7 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     }
     null_device(place)?;
     state.kernel = choose_kernel(context, place, log)?;
+    drivers::run(context, state, log)?;
     Ok(Outcome::Done)
 }
 

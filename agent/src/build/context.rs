@@ -34,6 +34,8 @@ pub struct State {
     pub archive: Option<File>,
     /// The kernel's release, from `configure` on.
     pub kernel: String,
+    /// The modules that came from driver disks and packages, from `configure` on.
+    pub new_drivers: Vec<String>,
     /// The initrds, from `initrd` on.
     pub initrds: Vec<MadeInitrd>,
     /// What the user should know though the build goes on.

@@ -8,6 +8,7 @@ pub mod aptroot;
 pub mod configure;
 pub mod context;
 pub mod dnfroot;
+pub mod drivers;
 pub mod failure;
 pub mod initrd;
 pub mod inside;

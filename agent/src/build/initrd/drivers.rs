@@ -42,8 +42,10 @@ impl KernelModules {
                     sorted.loadable.push(name);
                 }
             } else if self.built_in.contains(&name) {
-                sorted.built_in.push(name);
-            } else {
+                if !sorted.built_in.contains(&name) {
+                    sorted.built_in.push(name);
+                }
+            } else if !sorted.unknown.contains(driver) {
                 sorted.unknown.push(driver.clone());
             }
         }

@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use model::plan::Drivers;
 use rootfs::gzip::{GzipLevel, GzipWriter};
 
 use super::Outcome;
@@ -71,7 +72,7 @@ fn make(context: &Context<'_>, state: &mut State, log: &StageLog<'_>, modules: &
     // modules.dep, which tells what the kernel has, is only made now that every script has run.
     log.run(&Cmd::in_root(&context.root, "depmod").args(["-a", kernel]))?;
     let known = kernel_modules(context, kernel);
-    let sorted = known.sort(&context.plan.drivers);
+    let sorted = known.sort(&wanted(&context.plan.drivers, &state.new_drivers));
     if !sorted.unknown.is_empty() {
         log.say(format!("drivers that kernel {kernel} does not have, left out: {}", sorted.unknown.join(" ")));
     }
@@ -100,6 +101,11 @@ fn make(context: &Context<'_>, state: &mut State, log: &StageLog<'_>, modules: &
         state.initrds.push(initrd.made);
     }
     Ok(())
+}
+
+/// What came from driver disks and packages stands in front of the plan's list.
+fn wanted(planned: &Drivers, new: &[String]) -> Drivers {
+    Drivers { load: new.iter().chain(&planned.load).cloned().collect(), ..planned.clone() }
 }
 
 fn kernel_modules(context: &Context<'_>, kernel: &str) -> KernelModules {

@@ -1,0 +1,146 @@
+//! What an unpacked driver disk or driver package holds: modules, firmware, packages. Reads folders, changes nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The ends of a module's file.
+const MODULE_ENDS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
+/// Some packages bring a module under this name, to be renamed by a script that isn't run here.
+const RENAMED: &str = ".new";
+/// No package has folders this deep; a loop of bind mounts might.
+const DEEPEST: usize = 24;
+/// In front of what every module says of its kernel.
+const VERMAGIC: &[u8] = b"vermagic=";
+
+/// One kernel module.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Module {
+    /// As the kernel calls it: `virtio_net`.
+    pub(super) name: String,
+    /// What its file is to be called in the image.
+    pub(super) file: String,
+    pub(super) path: PathBuf,
+}
+
+/// One file of firmware, perhaps a link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Firmware {
+    /// Below the folder of firmware.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+}
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Harvest {
+    pub(super) modules: Vec<Module>,
+    pub(super) firmware: Vec<Firmware>,
+    /// Packages on a disk.
+    pub(super) packages: Vec<PathBuf>,
+}
+
+/// Looks through a folder; links to folders are not followed.
+pub(super) fn gather(top: &Path) -> Harvest {
+    let mut harvest = Harvest::default();
+    walk(top, top, DEEPEST, &mut harvest);
+    harvest.modules.sort();
+    harvest.firmware.sort();
+    harvest.packages.sort();
+    harvest
+}
+
+fn walk(top: &Path, folder: &Path, depth: usize, harvest: &mut Harvest) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let path = entry.path();
+        let Ok(kind) = entry.file_type() else { continue };
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if kind.is_dir() && depth > 0 {
+            walk(top, &path, depth - 1, harvest);
+        } else if let Some(file) = module_file(&name).filter(|_| kind.is_file()) {
+            // Before firmware: the kernel has a folder of drivers that is called so.
+            harvest.modules.push(Module { name: module_name(file), file: file.to_owned(), path });
+        } else if let Some(below) = firmware_name(top, &path).filter(|_| kind.is_file() || kind.is_symlink()) {
+            harvest.firmware.push(Firmware { name: below, path });
+        } else if kind.is_file() && name.ends_with(".rpm") {
+            harvest.packages.push(path);
+        }
+    }
+}
+
+/// The path below a folder called `firmware`.
+fn firmware_name(top: &Path, path: &Path) -> Option<String> {
+    let parts: Vec<&str> = path.strip_prefix(top).ok()?.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
+    let at = parts.iter().position(|part| *part == "firmware")?;
+    (at + 1 < parts.len()).then(|| parts[at + 1..].join("/"))
+}
+
+fn module_file(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(RENAMED).unwrap_or(name);
+    MODULE_ENDS.iter().any(|end| name.len() > end.len() && name.ends_with(end)).then_some(name)
+}
+
+/// `virtio-net.ko.xz` and `virtio_net` are one.
+pub(super) fn module_name(file: &str) -> String {
+    file.split_once(".ko").map_or(file, |(stem, _)| stem).replace('-', "_")
+}
+
+/// The packages that lie in a folder.
+pub(super) fn packages_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_package = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|end| end == "rpm");
+    let mut packages: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_package).collect();
+    packages.sort();
+    packages
+}
+
+/// The kernel release that a module was built for, from its bytes.
+pub(super) fn built_for(module: &[u8]) -> Option<String> {
+    let at = module.windows(VERMAGIC.len()).position(|window| window == VERMAGIC)? + VERMAGIC.len();
+    let rest = &module[at..];
+    let end = rest.iter().position(|byte| *byte == b' ' || *byte == 0)?;
+    std::str::from_utf8(&rest[..end]).ok().filter(|release| !release.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn modules_firmware_and_packages_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "lib/modules/5/extra/a-b.ko.xz",
+            "lib/modules/5/kernel/drivers/firmware/c.ko.new",
+            "lib/firmware/v/x.bin",
+            "rpms/x86_64/kmod-d.rpm",
+            "rpms/x86_64/repodata/a.xml",
+            "lib/modules/5/modules.dep",
+            "notes.ko.txt",
+        ] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        symlink("v/x.bin", dir.path().join("lib/firmware/y.bin")).unwrap();
+        symlink("/", dir.path().join("lib/modules/5/build")).unwrap();
+        let found = gather(dir.path());
+        let modules: Vec<_> = found.modules.iter().map(|one| (one.name.as_str(), one.file.as_str())).collect();
+        assert_eq!(modules, [("a_b", "a-b.ko.xz"), ("c", "c.ko")]);
+        let firmware: Vec<_> = found.firmware.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(firmware, ["v/x.bin", "y.bin"]);
+        assert_eq!(found.packages, [dir.path().join("rpms/x86_64/kmod-d.rpm")]);
+        assert_eq!(packages_in(&dir.path().join("rpms/x86_64")), found.packages);
+    }
+
+    #[test]
+    fn a_module_says_which_kernel_it_is_for() {
+        let bytes = b"\x7fELF...\0name=x\0vermagic=5.14.0-70.el9.x86_64 SMP mod_unload \0";
+        assert_eq!(built_for(bytes).as_deref(), Some("5.14.0-70.el9.x86_64"));
+        for none in [&b"\x7fELF"[..], b"vermagic=", b"vermagic= SMP"] {
+            assert_eq!(built_for(none), None);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Newer drivers for the image's kernel, from driver disks and driver packages (XCAT.md 6.8): modules and firmware are
+//! copied into the tree before any script runs; the initrd stage runs depmod and puts the names in front of its list.
+
+mod harvest;
+mod unpack;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use model::plan::{DriverSource, SourceKind, Take};
+
+use self::harvest::{Firmware, Harvest, Module};
+use super::context::{Context, State};
+use super::failure::StageError;
+use super::place::Place;
+use crate::worker::report::StageLog;
+
+/// Where a module goes that the kernel has none of the same name of.
+const NEW: &str = "kernel/drivers/driverdisk";
+
+/// Takes what the plan's sources hold for the chosen kernel.
+pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Result<(), StageError> {
+    let sources = &context.plan.drivers.sources;
+    let mut taker = Taker { context, kernel: &state.kernel, log, found: BTreeSet::new(), warnings: Vec::new() };
+    for (index, source) in sources.iter().enumerate() {
+        taker.source(index, source)?;
+    }
+    let Taker { found, warnings, .. } = taker;
+    for warning in &warnings {
+        log.say(format!("warning: {warning}"));
+    }
+    state.new_drivers = found.into_iter().collect();
+    state.warnings.extend(warnings);
+    Ok(())
+}
+
+struct Taker<'a> {
+    context: &'a Context<'a>,
+    kernel: &'a str,
+    log: &'a StageLog<'a>,
+    /// The modules that were taken, by name.
+    found: BTreeSet<String>,
+    warnings: Vec<String>,
+}
+
+impl Taker<'_> {
+    fn source(&mut self, index: usize, source: &DriverSource) -> Result<(), StageError> {
+        let desk = self.context.work.join("drivers").join(index.to_string());
+        fs::create_dir_all(&desk).map_err(StageError::file("make", &desk))?;
+        match source.kind {
+            SourceKind::Disk => self.disk(&source.path, &desk),
+            SourceKind::Package if self.context.plan.drivers.take == Take::Nothing => Ok(()),
+            SourceKind::Package if source.path.is_dir() => {
+                let packages = harvest::packages_in(&source.path);
+                packages.iter().enumerate().try_for_each(|(at, path)| self.package(path, &desk.join(at.to_string())))
+            }
+            SourceKind::Package => self.package(&source.path, &desk.join("0")),
+        }
+    }
+
+    /// Everything is taken from a disk, and from the packages on it.
+    fn disk(&mut self, path: &Path, desk: &Path) -> Result<(), StageError> {
+        self.log.say(format!("driver disk {}", path.display()));
+        let Some(content) = unpack::disk(path, desk, self.log)? else {
+            self.warnings
+                .push(format!("the driver disk `{}` has not correct format and is passed over", path.display()));
+            return Ok(());
+        };
+        let all = |_: &str| true;
+        let mut harvest = harvest::gather(&content);
+        for (at, package) in std::mem::take(&mut harvest.packages).iter().enumerate() {
+            let folder = desk.join(format!("package-{at}"));
+            unpack::package(package, &folder, self.log)?;
+            self.take(harvest::gather(&folder), package, &all)?;
+        }
+        self.take(harvest, path, &all)
+    }
+
+    fn package(&mut self, path: &Path, folder: &Path) -> Result<(), StageError> {
+        self.log.say(format!("driver package {}", path.display()));
+        unpack::package(path, folder, self.log)?;
+        let drivers = &self.context.plan.drivers;
+        let named: BTreeSet<String> = drivers.named.iter().map(|name| harvest::module_name(name)).collect();
+        self.take(harvest::gather(folder), path, &|name| drivers.take == Take::All || named.contains(name))
+    }
+
+    fn take(&mut self, harvest: Harvest, source: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<(), StageError> {
+        let place = Place::new(&self.context.root);
+        for module in harvest.modules.iter().filter(|module| wanted(&module.name)) {
+            if self.fits(module)? {
+                let to = self.module(place, module)?;
+                self.log.say(format!("{} of {} is /{to} now", module.name, source.display()));
+                self.found.insert(module.name.clone());
+            }
+        }
+        for file in &harvest.firmware {
+            firmware(place, file)?;
+        }
+        if !harvest.firmware.is_empty() {
+            self.log.say(format!("{} files of firmware from {}", harvest.firmware.len(), source.display()));
+        }
+        Ok(())
+    }
+
+    /// Whether a module was built for the image's kernel, or the user says that it doesn't matter.
+    fn fits(&mut self, module: &Module) -> Result<bool, StageError> {
+        let built_for = harvest::built_for(&unpack::module(&module.path)?);
+        if built_for.as_deref() == Some(self.kernel) {
+            return Ok(true);
+        }
+        let (name, kernel) = (&module.name, self.kernel);
+        let built_for = built_for.unwrap_or_else(|| "no kernel that it names".to_owned());
+        let text = format!("driver {name} was built for {built_for}, and the image's kernel is {kernel}");
+        if self.context.plan.wish.ignore_kernel_check {
+            self.log.say(format!("{text}; it is taken all the same (--ignorekernelchk)"));
+            return Ok(true);
+        }
+        self.warnings.push(format!("{text}; it is left out, --ignorekernelchk takes it all the same"));
+        Ok(false)
+    }
+
+    /// Puts a module where the kernel's own of the same name stands, else among the new ones; gives that path.
+    fn module(&self, place: Place<'_>, module: &Module) -> Result<String, StageError> {
+        let folder = format!("lib/modules/{}", self.kernel);
+        // Also proves that no link leads out of the image.
+        let top = place.spot(&format!("{folder}/modules.dep"))?;
+        let top = top.parent().unwrap_or(&self.context.root).to_owned();
+        let old = harvest::gather(&top).modules.into_iter().find(|old| old.name == module.name);
+        let within = |path: &Path| path.strip_prefix(&top).map(|path| format!("{folder}/{}", path.display())).ok();
+        let to = match old.as_ref().and_then(|old| Some((within(&old.path)?, within(old.path.parent()?)?))) {
+            Some((old, parent)) => {
+                place.remove(&old)?;
+                format!("{parent}/{}", module.file)
+            }
+            None => format!("{folder}/{NEW}/{}", module.file),
+        };
+        copy(&module.path, &place.spot(&to)?)?;
+        Ok(to)
+    }
+}
+
+fn firmware(place: Place<'_>, file: &Firmware) -> Result<(), StageError> {
+    let to = format!("lib/firmware/{}", file.name);
+    place.remove(&to)?;
+    match fs::read_link(&file.path) {
+        Ok(target) => place.link(&target.to_string_lossy(), &to),
+        Err(_) => copy(&file.path, &place.spot(&to)?),
+    }
+}
+
+fn copy(from: &Path, to: &PathBuf) -> Result<(), StageError> {
+    fs::copy(from, to).map_err(StageError::file("copy", from))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", to))
+}
