@@ -13,6 +13,7 @@ use super::attribute::{ATTRIBUTES, Attribute, Kind, OBJTYPE, find, nearest, spli
 pub use super::change::{AttributeChange, InvalidChange};
 use super::check::check_value;
 use super::repository::split_repositories;
+use crate::arch::Arch;
 use crate::name::ImageName;
 use crate::problem::Problem;
 
@@ -148,6 +149,7 @@ impl Osimage {
                 )));
             }
         }
+        warnings.extend(self.foreign_rootimgdir().map(Problem::new));
         let diskless = matches!(self.get("provmethod"), Some("netboot" | "statelite"));
         for needed in ["osvers", "osarch", "profile"] {
             if diskless && self.get(needed).is_none() {
@@ -155,6 +157,15 @@ impl Osimage {
             }
         }
         warnings
+    }
+
+    /// A copy whose architecture was changed keeps its rootimgdir, which then tells of the old one.
+    fn foreign_rootimgdir(&self) -> Option<String> {
+        let (dir, own) = (self.get("rootimgdir")?, self.get("osarch")?.parse::<Arch>().ok()?);
+        let other = dir.split('/').find(|part| part.parse::<Arch>().is_ok_and(|arch| arch != own))?;
+        Some(format!(
+            "rootimgdir `{dir}` lies below `{other}`, but osarch is {own}; set rootimgdir, or clear it for the usual place"
+        ))
     }
 
     fn apply_one(&mut self, change: &AttributeChange) -> Result<(), Vec<String>> {

@@ -72,3 +72,20 @@ fn a_repository_with_options_is_one_item() {
     let made = osimage(&["pkgdir=[trusted=yes,signed-by=/k] /a,http://b/c d e"]);
     assert_eq!(made.list("pkgdir"), ["[trusted=yes,signed-by=/k] /a", "http://b/c d e"]);
 }
+
+#[test]
+fn a_rootimgdir_of_another_architecture_is_warned_of() {
+    let base = ["provmethod=netboot", "osvers=debian12", "profile=c", "osarch=ppc64le"];
+    let told = |dir: &str| {
+        let made = osimage(&[&base[..], &[dir]].concat());
+        texts(made.warnings([], Path::new("/install")))
+    };
+    let expected = "rootimgdir `/install/netboot/debian12/x86_64/c2` lies below `x86_64`, but osarch is ppc64le; set rootimgdir, \
+        or clear it for the usual place";
+    assert_eq!(told("rootimgdir=/install/netboot/debian12/x86_64/c2"), [expected]);
+    for good in
+        ["/install/netboot/debian12/ppc64el/c2", "/install/netboot/debian12/ppc64le/c2", "/install/x86_64-and-more"]
+    {
+        assert!(told(&format!("rootimgdir={good}")).is_empty(), "{good}");
+    }
+}
