@@ -10,6 +10,7 @@ use model::arch::Arch;
 use model::nearest::nearest;
 use model::plan::{KernelChoice, PackageItem, Pass, Repository};
 use model::problem::Problem;
+use model::version::{dpkg_order, rpm_order};
 
 use super::index::{Closure, Indexes, Meaning, Shelf, Stock};
 use super::kernel::VERSIONED;
@@ -191,7 +192,11 @@ fn has_kernel(shelf: &Shelf<'_>, system: System, version: &str) -> bool {
 
 /// xCAT's words, and what there is instead.
 fn no_kernel(shelf: &Shelf<'_>, system: System, version: &str) -> String {
-    let there: Vec<String> = kernels(shelf, system).into_iter().collect();
+    let mut there: Vec<String> = kernels(shelf, system).into_iter().collect();
+    there.sort_by(|a, b| match system {
+        System::Apt => dpkg_order(b, a),
+        System::Dnf | System::Zypper => rpm_order(b, a),
+    });
     let there = if there.is_empty() { "no kernel at all".to_owned() } else { listed(&there) };
     format!(
         "Cannot find the kernel package with version {version}. The repositories hold {there}; set kernelver to one of these, or kerneldir to the repository that has it"
