@@ -167,7 +167,7 @@ echo '{"report":"stage_started","stage":"publish","time_ms":1}'
 echo '{"report":"line","t":1,"s":"publish","x":"one"}'
 echo '{"report":"line","t":2,"s":"publish","x":"two"}'
 echo '{"report":"stage_ended","stage":"publish","status":"done","time_ms":2}'
-echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":1000000,"kernel_version":"6.1","packages":3}'
+echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":1000000,"kernel_version":"6.1","packages":3,"initrds":[],"warnings":[]}'
 "#;
 
 #[tokio::test]

@@ -89,7 +89,7 @@ archive=$(sed 's/.*"archive":"\([^"]*\)".*/\1/' "$3")
 head -c 20000000 /dev/urandom > "$archive"
 digest=$(sha256sum "$archive" | cut -d' ' -f1)
 echo '{"report":"stage_started","stage":"publish","time_ms":1}'
-echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":20000000,"kernel_version":"6.1","packages":3}'
+echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":20000000,"kernel_version":"6.1","packages":3,"initrds":[],"warnings":[]}'
 "#;
 
 #[tokio::test]

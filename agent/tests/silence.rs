@@ -57,7 +57,7 @@ const QUICK_WORKER: &str = r#"#!/bin/sh
 archive=$(sed 's/.*"archive":"\([^"]*\)".*/\1/' "$3")
 head -c 30000000 /dev/zero > "$archive"
 digest=$(sha256sum "$archive" | cut -d' ' -f1)
-echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":30000000,"kernel_version":"6.1","packages":3}'
+echo '{"report":"finished","archive":"'"$archive"'","digest":"sha256:'"$digest"'","bytes":30000000,"kernel_version":"6.1","packages":3,"initrds":[],"warnings":[]}'
 "#;
 
 #[tokio::test]
