@@ -189,13 +189,22 @@ impl<'a> StageLog<'a> {
 
     /// The same, with every line told to `hear` as well: the last ones alone may not hold what matters.
     pub fn run_heard(&self, cmd: &Cmd, hear: &mut dyn FnMut(&str)) -> Result<Vec<String>, CmdError> {
+        self.run_told(cmd, &mut |line| {
+            hear(line);
+            self.say(line);
+        })
+    }
+
+    /// The same for one of several programs that run at once: each of its lines begins with a name.
+    pub fn run_named(&self, name: &str, cmd: &Cmd) -> Result<Vec<String>, CmdError> {
+        self.run_told(cmd, &mut |line| self.say(format!("{name}: {line}")))
+    }
+
+    fn run_told(&self, cmd: &Cmd, tell: &mut dyn FnMut(&str)) -> Result<Vec<String>, CmdError> {
         self.say(format!("+ {}", crate::sys::lines::printable(cmd.line().as_bytes())));
         cmd.run(&mut |output| match output {
             Output::Bytes => self.moves(),
-            Output::Line(line) => {
-                hear(line);
-                self.say(line);
-            }
+            Output::Line(line) => tell(line),
         })
     }
 

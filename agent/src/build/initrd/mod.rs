@@ -170,10 +170,13 @@ struct Finished {
 impl Job<'_> {
     fn one(&self, flavour: Flavour) -> Result<Finished, StageError> {
         let name = format!("initrd-{}.gz", flavour.name);
-        let lines = self.log.run(&self.command(flavour)).map_err(|error| match choice::refused(error.lines()) {
-            Some(cause) => StageError::build(cause, choice::REFUSED_HINT),
-            None => failed(flavour, &error.into()),
-        })?;
+        let lines =
+            self.log.run_named(flavour.name, &self.command(flavour)).map_err(|error| {
+                match choice::refused(error.lines()) {
+                    Some(cause) => StageError::build(cause, choice::REFUSED_HINT),
+                    None => failed(flavour, &error.into()),
+                }
+            })?;
         if let Some(cause) = choice::refused(&lines) {
             return Err(StageError::build(cause, choice::REFUSED_HINT));
         }
