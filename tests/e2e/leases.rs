@@ -133,9 +133,9 @@ fn a_build_that_no_agent_can_ever_run_fails_with_the_reason() {
     site.agent("n1");
     site.osimage("a", "dracut\n", &[]);
     // Its agent is there, but not for this OS.
-    site.cli.ok("osimage set a osvers=rhels9.4 pkgdir=http://127.0.0.1:9/x");
+    site.cli.ok("osimage set a osvers=sle15.6 pkgdir=http://127.0.0.1:9/x");
     let ran = site.cli.run("build a").exited(1);
-    assert!(ran.err.contains("dnf"), "{}", ran.err);
+    assert!(ran.err.contains("zypper"), "{}", ran.err);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::failure::StageError;
 
@@ -67,6 +67,10 @@ impl<'a> Place<'a> {
 
     /// The path of `name`, its folder made and proven to lie in the image.
     pub fn spot(&self, name: &str) -> Result<PathBuf, StageError> {
+        if Path::new(name).components().any(|part| part == Component::ParentDir) {
+            let cause = format!("`/{name}` leads out of its folder");
+            return Err(StageError::build(cause, "look where the name comes from"));
+        }
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(self.root);
         let within = |found: &Path| self.root.canonicalize().is_ok_and(|root| found.starts_with(root));

@@ -83,15 +83,16 @@ impl v1::generations_server::Generations for Generations {
         let name: ImageName = osimage.parse().of_field("osimage")?;
         let records = self.records(&name)?;
         let (before, after) = pair(&name, records, Generation::new(from), Generation::new(to))?;
-        let permit = self.comparing.acquire().await.map_err(|error| internal(&error))?;
+        let permit = self.comparing.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         let install_dir = self.install_dir.clone();
         let (old, new) = (before.clone(), after.clone());
         let compared = tokio::task::spawn_blocking(move || {
+            // Held to the end of the work, also when the caller has gone.
+            let _permit = permit;
             let dir = RootimgDir::open(&new.rootimgdir, &install_dir)?;
             diff(&dir, old.number.into(), new.number.into())
         });
         let compared = compared.await.map_err(|error| internal(&error))?;
-        drop(permit);
         let found = compared.map_err(|error| Status::failed_precondition(chain(&error)))?;
         Ok(Response::new(diff_on_wire(found, &before, &after, max_files)))
     }

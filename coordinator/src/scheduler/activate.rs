@@ -15,6 +15,10 @@ impl Desk {
         }
         let record =
             number.ours().map(|number| self.parts.store.generation(&rootimgdir, number)).transpose()?.flatten();
+        if number.ours().is_some() && record.is_none() {
+            // What a restart left without a record can't be checked.
+            return Err(ActivateError::from(LayoutError::NoGeneration { number, rootimgdir }).into());
+        }
         let recorded = record.map(|record| record.artefacts).unwrap_or_default();
         let (install_dir, folder) = (self.parts.config.install_dir.clone(), rootimgdir.clone());
         let switched = tokio::task::spawn_blocking(move || match RootimgDir::find(&folder, &install_dir)? {

@@ -30,6 +30,8 @@ pub enum Kind {
     Text,
     /// Comma list of words.
     List,
+    /// Comma list of words that become parts of file names.
+    Words,
     /// Comma list of words out of these.
     OneOfEach(&'static [&'static str]),
     /// One absolute path.
@@ -102,7 +104,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     any("osname", Kind::Text, "name of the system; Linux unless given"),
     any("osupdatename", Kind::List, "names of osdistroupdates"),
     any("osvers", Kind::Word, "distribution and version: rhels9.4, debian12"),
-    linux("otherifce", Kind::List, "further interfaces to configure by DHCP"),
+    linux("otherifce", Kind::Words, "further interfaces to configure by DHCP"),
     linux("otherpkgdir", Kind::Repositories, "repositories of additional packages"),
     linux("otherpkglist", Kind::Paths, "files that name additional packages"),
     linux("partitionfile", Kind::Text, "partitioning of local disks"),

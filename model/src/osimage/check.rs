@@ -39,6 +39,7 @@ fn by_kind(kind: Kind, value: &str) -> Vec<String> {
         Kind::Path => one(check_path(value)),
         Kind::Paths => split_list(value).filter_map(check_path).collect(),
         Kind::Word => one(check_word(value)),
+        Kind::Words => split_list(value).filter_map(check_word).collect(),
         Kind::Arch => one(value.parse::<Arch>().err().map(|error| error.to_string())),
         Kind::Bool => one(check_one_of(&["yes", "no", "1", "0"], value)),
         Kind::Environment => split_list(value).filter_map(check_variable).collect(),

@@ -48,7 +48,12 @@ pub(super) fn disk(path: &Path, desk: &Path, log: &StageLog<'_>) -> Result<Optio
     }
     let modules = content.join("modules.cgz");
     if modules.is_file() {
-        cpio(&unzipped(&modules, &desk.join("modules"))?, &content, log)?;
+        // Beside the rest: the disk may hold links, and nothing is to be written through one.
+        let apart = desk.join("apart");
+        fs::create_dir(&apart).map_err(StageError::file("make", &apart))?;
+        cpio(&unzipped(&modules, &desk.join("modules"))?, &apart, log)?;
+        let beside = content.join("imgctl-modules");
+        fs::rename(&apart, &beside).map_err(StageError::file("make", &beside))?;
     }
     Ok(Some(content))
 }

@@ -89,3 +89,12 @@ fn a_rootimgdir_of_another_architecture_is_warned_of() {
         assert!(told(&format!("rootimgdir={good}")).is_empty(), "{good}");
     }
 }
+
+#[test]
+fn an_interface_that_is_no_name_is_refused() {
+    for bad in ["otherifce=eth1,../../cron.d/x", "otherifce=$(id)", "otherifce=a b", "nodebootif=../x"] {
+        let refused = Osimage::create("a".parse().unwrap(), &changes(&[bad]), 0).unwrap_err();
+        assert!(texts(refused)[0].contains("must not hold"), "{bad}");
+    }
+    assert_eq!(osimage(&["otherifce=eth1,enP2p1s0f0.100,bond0:1"]).list("otherifce").len(), 3);
+}
