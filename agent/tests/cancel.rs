@@ -60,7 +60,7 @@ async fn cancelled_in(stage: &str, scripts: Scripts, mark: &str, ready: impl Fn(
 }
 
 fn is_hostile(peer: &Peer, _: &Site) -> bool {
-    peer.log().iter().any(|line| line == "hostile and ready")
+    peer.log().iter().any(|line| line.ends_with("hostile and ready"))
 }
 
 #[tokio::test]
