@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::id::AttemptId;
+use model::plan::BuildPlan;
 use model::stage::Stage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +179,7 @@ impl Attempt {
     }
 
     async fn build(&self, log: &mut LogWriter, running: &mut Running) -> Result<What, AttemptError> {
-        let order = self.order().await?;
+        let order = self.order(log).await?;
         running.archive = Some(order.archive.clone());
         let path = self.spool().join("order.json");
         order.write(&path)?;
@@ -203,10 +204,12 @@ impl Attempt {
         }
     }
 
-    /// Fetches the plan and makes the attempt's folders.
-    async fn order(&self) -> Result<Order, AttemptError> {
+    /// Fetches the plan, and the tree if it is for one that is there already, and makes the attempt's folders.
+    async fn order(&self, log: &mut LogWriter) -> Result<Order, AttemptError> {
         let plan = self.spool().join("plan.json");
         let bytes = transfer::plan(self.link.clone(), self.id, &self.plan_digest).await?;
+        // One that can't be read is for the worker to refuse.
+        let only_initrd = serde_json::from_slice(&bytes).is_ok_and(|plan: BuildPlan| plan.wish.only_initrd);
         let error = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| AttemptError::File { doing, path, source }
@@ -215,10 +218,23 @@ impl Attempt {
         let scratch = self.scratch();
         DirBuilder::new().recursive(true).mode(0o711).create(&scratch).map_err(error("make", &scratch))?;
         std::fs::set_permissions(&scratch, Permissions::from_mode(0o711)).map_err(error("make", &scratch))?;
+        let tree = if only_initrd { Some(self.tree(&scratch, log).await?) } else { None };
         let (install, archive) = self.destination().await?;
         let (attempt, facts) = (self.id, self.facts.as_ref().clone());
         let (min_scratch_free, proxies) = (self.config.min_scratch_free, self.config.proxies.clone());
-        Ok(Order { attempt, plan, scratch, archive, install, min_scratch_free, proxies, facts })
+        Ok(Order { attempt, plan, scratch, archive, tree, install, min_scratch_free, proxies, facts })
+    }
+
+    /// Fetches the tree that the image has already.
+    async fn tree(&self, scratch: &Path, log: &mut LogWriter) -> Result<PathBuf, AttemptError> {
+        let path = scratch.join("tree.tar.zst");
+        let text = "fetching the tree of the image as it is on the management node";
+        // As in `publish`: the log is a convenience.
+        let mut say = |text: String| log.append(&Line { time_ms: now_ms(), stage: Stage::Prepare, text });
+        let _ = say(text.to_owned());
+        let bytes = transfer::tree(self.link.clone(), self.id, &path).await?;
+        let _ = say(format!("the tree came as {}", crate::sys::probe::human(bytes)));
+        Ok(path)
     }
 
     /// The staging folder where this node sees it; else the spool, to be uploaded from. Chosen once: later the root may

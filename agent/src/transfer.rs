@@ -1,17 +1,18 @@
-//! The two large things of an attempt, each by a call of its own: its plan comes, its archive goes.
+//! The large things of an attempt, each by a call of its own: its plan comes, and for `--onlyinitrd` its tree; its
+//! archive goes.
 //!
 //! Called by [`crate::attempt`]. A call that broke is made again from its start; one that the coordinator refused
 //! is not, and one that it fails at is only a few times.
 
 use std::error::Error as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::id::AttemptId;
 use proto::v1;
 use proto::v1::sessions_client::SessionsClient;
 use rootfs::digest::Hasher;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A coordinator that could not say what went wrong may find its feet within seconds; one that fails more often in a
 /// row has a fault that no waiting mends.
 const UNEXPLAINED: u32 = 5;
-/// How long the next piece of a plan may take.
+/// How long the next piece of a plan or tree may take.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Why something did not get across.
@@ -40,7 +41,7 @@ pub enum TransferError {
     /// It will be the same another time.
     #[error("the coordinator refused {what}: {}", status.message())]
     Refused {
-        /// The plan, or the archive.
+        /// The plan, the tree, or the archive.
         what: &'static str,
         /// In its own words.
         status: Status,
@@ -48,7 +49,7 @@ pub enum TransferError {
     /// It was asked often enough.
     #[error("the coordinator fails over {what} again and again: {}", status.message())]
     Failing {
-        /// The plan, or the archive.
+        /// The plan, the tree, or the archive.
         what: &'static str,
         /// In its own words.
         status: Status,
@@ -62,6 +63,15 @@ pub enum TransferError {
     /// Damaged on the way, or on its disk.
     #[error("what the coordinator sent as the plan does not have the digest that it named")]
     WrongPlan,
+    /// The node's own disk.
+    #[error("cannot write the tree to `{}`", path.display())]
+    Disk {
+        /// Where to.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// Damaged on the way, or on ours.
     #[error("the coordinator took in another archive than was sent")]
     WrongUpload,
@@ -83,6 +93,47 @@ pub async fn plan(mut link: Link, attempt: AttemptId, digest: &str) -> Result<Ve
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Fetches the tree that the attempt makes initrds for into the file `path`; gives its length. Whether it is whole is
+/// for the reader to see: the archive has a checksum.
+pub async fn tree(mut link: Link, attempt: AttemptId, path: &Path) -> Result<u64, TransferError> {
+    let mut tries = Tries::new("the tree");
+    loop {
+        let channel = link.channel().await;
+        match fetch_tree(channel, attempt, path).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(Fetch::Disk(source)) => return Err(TransferError::Disk { path: path.to_owned(), source }),
+            Err(Fetch::Call(status)) => tries.again(status)?,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Why one try ended.
+enum Fetch {
+    Call(Status),
+    Disk(std::io::Error),
+}
+
+impl From<Status> for Fetch {
+    fn from(status: Status) -> Self {
+        Self::Call(status)
+    }
+}
+
+async fn fetch_tree(channel: Channel, attempt: AttemptId, path: &Path) -> Result<u64, Fetch> {
+    let mut file = tokio::fs::File::create(path).await.map_err(Fetch::Disk)?;
+    let mut client = SessionsClient::new(channel);
+    let mut chunks = answered(client.fetch_tree(reference(attempt))).await??.into_inner();
+    let mut bytes = 0;
+    while let Some(chunk) = answered(chunks.next()).await? {
+        let data = chunk?.data;
+        file.write_all(&data).await.map_err(Fetch::Disk)?;
+        bytes += data.len() as u64;
+    }
+    file.flush().await.map_err(Fetch::Disk)?;
+    Ok(bytes)
 }
 
 /// Uploads the archive; `begins` is called before each try. Fails when in one of them nothing moves for `limit`; without

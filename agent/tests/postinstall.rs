@@ -57,6 +57,7 @@ fn run(plan: &BuildPlan, scratch: &Path) {
         plan: scratch.join("plan.json"),
         scratch: scratch.to_owned(),
         archive: scratch.join("archive"),
+        tree: None,
         install: None,
         min_scratch_free: 0,
         facts: Facts::gather(),

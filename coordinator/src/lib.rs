@@ -13,6 +13,7 @@ pub mod check;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod download;
 pub mod generation;
 pub mod init;
 pub mod logs;

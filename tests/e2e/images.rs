@@ -258,15 +258,31 @@ fn an_agent_without_the_install_root_uploads_and_several_builds_run_side_by_side
     let states = site.cli.json("builds list");
     let state = |at: usize| states[at]["state"]["name"].as_str().unwrap().to_owned();
     assert_eq!((state(0), state(1)), ("failed".into(), "succeeded".into()));
+    initrds_alone_are_made_anew(&site);
     // A script that reads the install root can't run on such an agent.
     let script = site.write("scripts/p", &format!("#!/bin/sh\ncat {}/x\n", site.install_dir().display()));
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     site.osimage("c", BOOTABLE, &[format!("postinstall={}", script.display())]);
     site.cli.ok("build c --detach");
     let why = tests::eventually("the build to say why it waits", Duration::from_secs(10), || {
-        let out = site.cli.ok("explain 3");
+        let out = site.cli.ok("explain 4");
         out.contains("install root").then_some(out)
     });
     assert!(why.contains("n1"), "{why}");
-    site.cli.ok("builds cancel 3");
+    site.cli.ok("builds cancel 4");
+}
+
+/// With the tree that is there, and another limit on the root's tmpfs than before.
+fn initrds_alone_are_made_anew(site: &Site) {
+    let said = site.cli.ok("genimage a --onlyinitrd -l 50%");
+    assert!(said.contains("the tree is that of generation 1") && !said.contains("mmdebstrap"), "{said}");
+    let generation = |number: u32| site.rootimgdir("a").join(format!(".generations/{number}"));
+    let packages = |number: u32| {
+        let record = fs::read(generation(number).join("build.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&record).unwrap()["packages"].clone()
+    };
+    assert_eq!(packages(1), packages(2));
+    let archive = |number: u32| generation(number).join("initrd-stateless.gz");
+    assert_eq!(cat(&archive(2), "etc/cmdline"), "rootlimit=50%\n");
+    assert_eq!(cat(&archive(1), "etc/cmdline"), "");
 }

@@ -6,6 +6,7 @@ mod fleet;
 mod images;
 mod leases;
 mod options;
+mod remote;
 mod resolving;
 mod rpm;
 mod trust;

@@ -20,7 +20,7 @@ fn site(slots: u32) -> Site {
 }
 
 /// Defines an osimage of the medium; `@` in attributes stands for the install root.
-fn define(site: &Site, name: &str, packages: &str, attributes: &[&str]) {
+pub(crate) fn define(site: &Site, name: &str, packages: &str, attributes: &[&str]) {
     let list = site.write(&format!("lists/{name}.pkglist"), packages);
     let medium = medium();
     let mut args = vec!["osimage".to_owned(), "create".into(), name.into(), "provmethod=netboot".into()];
@@ -202,7 +202,7 @@ impl Bad {
 }
 
 /// What a list must bring along, or it is refused before anything goes wrong with the rest.
-const BOOTS: &str = "kernel\ndracut-network\ndhclient\nnfs-utils\ncurl\n";
+pub(crate) const BOOTS: &str = "kernel\ndracut-network\ndhclient\nnfs-utils\ncurl\n";
 
 const BAD: [Bad; 7] = [
     Bad {

@@ -49,7 +49,7 @@ enum Least {
 
 /// Every call of the protocol with who may make it, written out here and not taken from the coordinator's own table:
 /// that table is what is tested.
-const CALLS: [(&str, Least); 33] = [
+const CALLS: [(&str, Least); 34] = [
     ("/imgctl.v1.Agents/CreateToken", Admin),
     ("/imgctl.v1.Agents/Drain", Operator),
     ("/imgctl.v1.Agents/Get", Viewer),
@@ -80,16 +80,18 @@ const CALLS: [(&str, Least); 33] = [
     ("/imgctl.v1.Osimages/Resolve", Viewer),
     ("/imgctl.v1.Osimages/Set", Operator),
     ("/imgctl.v1.Sessions/FetchPlan", Agent),
+    ("/imgctl.v1.Sessions/FetchTree", Agent),
     ("/imgctl.v1.Sessions/Open", Agent),
     ("/imgctl.v1.Sessions/PushLog", Agent),
     ("/imgctl.v1.Sessions/Upload", Agent),
 ];
 
 /// Calls whose answer is a stream: let in, it may stay open.
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 6] = [
     "/imgctl.v1.Builds/Logs",
     "/imgctl.v1.Builds/Watch",
     "/imgctl.v1.Sessions/FetchPlan",
+    "/imgctl.v1.Sessions/FetchTree",
     "/imgctl.v1.Sessions/Open",
     "/imgctl.v1.Sessions/PushLog",
 ];

@@ -10,9 +10,11 @@ mod fixture;
 mod process;
 mod site;
 mod wait;
+mod web;
 
 pub use cli::{Cli, Ran};
 pub use fixture::{arch, debian, mirrors};
 pub use process::{Daemon, binary};
 pub use site::{AgentOptions, CLEARED, Site, SiteOptions, join, text};
 pub use wait::eventually;
+pub use web::Web;

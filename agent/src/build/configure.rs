@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use model::plan::{Interfaces, PackageSystem};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -42,7 +41,7 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
     file_systems(context, place)?;
     identity(place)?;
     host_keys(place, log)?;
-    dot_files(&context.root)?;
+    dot_files(place)?;
     let interfaces = &context.plan.interfaces;
     let files = match context.plan.packages {
         PackageSystem::Dnf { .. } => {
@@ -59,7 +58,12 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
         place.write("sbin/fsck.nfs", FSCK_NFS, 0o755)?;
     }
     null_device(place)?;
-    state.kernel = choose_kernel(context, place, log)?;
+    only_kernel(context, state, log)
+}
+
+/// Chooses the kernel and takes in newer drivers for it; all else stays as it is in the tree.
+pub fn only_kernel(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Result<Outcome, StageError> {
+    state.kernel = choose_kernel(context, Place::new(&context.root), log)?;
     drivers::run(context, state, log)?;
     Ok(Outcome::Done)
 }
@@ -137,20 +141,14 @@ fn host_keys(place: Place<'_>, log: &StageLog<'_>) -> Result<(), StageError> {
     Ok(())
 }
 
-fn dot_files(root: &Path) -> Result<(), StageError> {
-    let (skel, home) = (root.join("etc/skel"), root.join("root"));
-    let Ok(entries) = fs::read_dir(&skel) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let (from, to) = (entry.path(), home.join(entry.file_name()));
-        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if plain
-            && entry.file_name().to_string_lossy().starts_with('.')
-            && to.symlink_metadata().is_err()
-            && home.is_dir()
-        {
-            fs::copy(&from, &to).map_err(StageError::file("copy", &from))?;
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", &to))?;
-        }
+fn dot_files(place: Place<'_>) -> Result<(), StageError> {
+    for name in place.names("etc/skel", ".") {
+        let (skel, home) = (format!("etc/skel/{name}"), format!("root/{name}"));
+        let plain = place.at(&skel).filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file()));
+        let Some(from) = plain.filter(|_| place.has("root") && !place.has(&home)) else { continue };
+        let to = place.spot(&home)?;
+        fs::copy(&from, &to).map_err(StageError::file("copy", &from))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", &to))?;
     }
     Ok(())
 }
@@ -199,7 +197,7 @@ fn null_device(place: Place<'_>) -> Result<(), StageError> {
 }
 
 fn choose_kernel(context: &Context<'_>, place: Place<'_>, log: &StageLog<'_>) -> Result<String, StageError> {
-    let found = kernel::scan(place, &context.root, kernel::order(&context.plan.packages));
+    let found = kernel::scan(place, kernel::order(&context.plan.packages));
     found.halves.iter().for_each(|half| log.say(format!("passed over: {half}")));
     let chosen = kernel::choose(found, &context.plan.kernel)?;
     log.say(format!("kernel {} ({})", chosen.version, chosen.file.display()));

@@ -5,8 +5,9 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model::plan::{Content, PackageItem, PackageSystem, Repository, RepositoryTrust, RpmDatabase};
@@ -14,6 +15,7 @@ use model::plan::{Content, PackageItem, PackageSystem, Repository, RepositoryTru
 use super::context::Context;
 use super::failure::StageError;
 use super::inside::Inside;
+use super::place::Place;
 use super::rpmdb;
 use crate::pkg::dnf::{self, Kernels, Settings, Verb};
 use crate::pkg::ini::{self, Section};
@@ -29,8 +31,14 @@ const CACHE: &str = "/run/imgctl-dnf";
 /// Where the keys of a Red Hat's own distribution lie on a node.
 const NODE_KEYS: &str = "/etc/pki/rpm-gpg";
 
+/// Where a node's administrator sets rpm macros; those of the home stand in for it.
+const NODE_MACROS: &str = "/etc/rpm";
+
 /// The kernel's package would make an initrd that nobody uses, for minutes, by these.
 const INITRD_HOOKS: [&str; 2] = ["50-dracut.install", "51-dracut-rescue.install"];
+
+/// What a hook that is masked points to.
+const MASK: &str = "/dev/null";
 
 /// What the plan says of the system, in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +82,16 @@ pub fn installed(context: &Context<'_>) -> Result<Vec<Installed>, StageError> {
     rpmdb::installed(context)
 }
 
+/// Finds the rpm database of a tree that was built before.
+pub fn find_database(context: &Context<'_>, log: &StageLog<'_>) -> Result<(), StageError> {
+    let System { database, folder, .. } = system(context)?;
+    rpmdb::prepare(context, folder, database)?;
+    let inside = Inside::open(&context.root, log)?;
+    let found = rpmdb::find(context, database);
+    inside.close()?;
+    found
+}
+
 /// The image with dnf at work on it.
 #[derive(Debug)]
 pub struct DnfRoot<'a> {
@@ -102,12 +120,14 @@ impl<'a> DnfRoot<'a> {
         let program = if context.order.facts.has("dnf") { Program::Dnf } else { Program::Yum };
         let sections = sections(context, repositories)?;
         sections.iter().for_each(|section| log.say(section.said()));
+        one_keyring(&sections).into_iter().for_each(|text| log.say(text));
         let config = write_config(context, system, program, &sections)?;
         let sources = sections.iter().map(|section| (section.id.clone(), section.repository.source.clone())).collect();
         let inside = Inside::open(&context.root, log)?;
         let mut mounts = Mounts::default();
         show_cache(context, &mut mounts)?;
-        let hooks = hide_hooks(&context.root)?;
+        hide_macros(context, &mut mounts)?;
+        let hooks = hide_hooks(Place::new(&context.root))?;
         let transactions = Cell::new(0);
         let root = Self { context, log, system, program, config, sources, hooks, inside, mounts, transactions };
         root.carry_out(Verb::Refresh, &BTreeMap::new(), &[])?;
@@ -132,8 +152,7 @@ impl<'a> DnfRoot<'a> {
         let args = dnf::args(Verb::Kernels, &self.config, &self.context.root, self.system.releasever);
         let cmd = Cmd::new("dnf").args(args).envs(&self.context.package_environment(&BTreeMap::new()));
         let found = cmd.env("HOME", rpmdb::home(self.context)).capture()?;
-        let releases = String::from_utf8_lossy(&found);
-        Ok(Some(releases.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+        Ok(Some(dnf::releases(&String::from_utf8_lossy(&found))))
     }
 
     /// Brings everything up to date.
@@ -192,9 +211,7 @@ impl<'a> DnfRoot<'a> {
             0 => Ok(()),
             _ => rpmdb::settle(context, log, system.folder, system.database),
         };
-        for hook in hooks {
-            fs::remove_file(&hook).map_err(StageError::file("remove", &hook))?;
-        }
+        hooks.iter().try_for_each(|hook| show_hook(hook))?;
         mounts.release()?;
         inside.close()?;
         settled
@@ -213,6 +230,16 @@ fn sections<'r>(
         Ok(Section { id, repository, keys })
     };
     repositories.enumerate().map(section).collect()
+}
+
+/// rpm can't tie a key to a repository: once imported it is good for every package of the image.
+fn one_keyring(sections: &[Section<'_>]) -> Option<&'static str> {
+    let mut checked = sections.iter().filter_map(|section| section.keys.as_ref());
+    let first = checked.next()?;
+    checked.any(|keys| keys != first).then_some(
+        "rpm has one keyring for an image: a package that is signed with any of these keys is taken from any of the \
+         repositories that are checked",
+    )
 }
 
 /// The files that a repository's packages are checked with.
@@ -278,7 +305,9 @@ fn write_config(
         Program::Yum => yum::config(&settings),
     };
     let path = context.work.join("dnf.conf");
-    fs::write(&path, text).map_err(StageError::file("write", &path))?;
+    let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    // A password for the proxy may be in it.
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(StageError::file("write", &path))?;
     Ok(path)
 }
 
@@ -292,17 +321,34 @@ fn show_cache(context: &Context<'_>, mounts: &mut Mounts) -> Result<(), StageErr
     Ok(())
 }
 
+/// The node's own rpm macros may leave out languages or documents; they are out of sight while dnf is at work.
+fn hide_macros(context: &Context<'_>, mounts: &mut Mounts) -> Result<(), StageError> {
+    if !Path::new(NODE_MACROS).is_dir() {
+        return Ok(());
+    }
+    let empty = context.work.join("empty");
+    fs::create_dir_all(&empty).map_err(StageError::file("make", &empty))?;
+    mounts.bind_one(&empty, Path::new(NODE_MACROS))?;
+    Ok(())
+}
+
 /// Masks the hooks by which a kernel's package has an initrd made, unless the image has its own say in it.
-fn hide_hooks(root: &Path) -> Result<Vec<PathBuf>, StageError> {
-    let folder = root.join("etc/kernel/install.d");
-    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+fn hide_hooks(place: Place<'_>) -> Result<Vec<PathBuf>, StageError> {
     let mut hidden = Vec::new();
     for name in INITRD_HOOKS {
-        let hook = folder.join(name);
+        let hook = place.spot(&format!("etc/kernel/install.d/{name}"))?;
         if hook.symlink_metadata().is_err() {
-            std::os::unix::fs::symlink("/dev/null", &hook).map_err(StageError::file("make", &hook))?;
+            std::os::unix::fs::symlink(MASK, &hook).map_err(StageError::file("make", &hook))?;
             hidden.push(hook);
         }
     }
     Ok(hidden)
+}
+
+/// What a package has put in its place since stays.
+fn show_hook(hook: &Path) -> Result<(), StageError> {
+    match fs::read_link(hook) {
+        Ok(target) if target == Path::new(MASK) => fs::remove_file(hook).map_err(StageError::file("remove", hook)),
+        _ => Ok(()),
+    }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::MountFlags;
 
 use super::failure::StageError;
+use super::place::Place;
 use crate::sys::mount::{Mounts, unmount_below};
 use crate::sys::process::kill_inside;
 use crate::worker::report::StageLog;
@@ -65,7 +66,7 @@ impl<'a> Inside<'a> {
                 inside.lend(&format!("etc/{name}"), content, 0o644)?;
             }
         }
-        if root.join("var/lib/dpkg").is_dir() {
+        if Place::new(root).has("var/lib/dpkg") {
             inside.lend("usr/sbin/policy-rc.d", POLICY.into(), 0o755)?;
         }
         Ok(inside)
@@ -73,19 +74,12 @@ impl<'a> Inside<'a> {
 
     fn mount(&mut self) -> Result<(), StageError> {
         let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        for name in ["proc", "sys", "dev", "run"] {
-            let path = self.root.join(name);
-            fs::create_dir_all(&path).map_err(StageError::file("make", &path))?;
-        }
-        self.mounts.special("proc", &self.root.join("proc"), quiet, None)?;
-        self.mounts.special("sysfs", &self.root.join("sys"), quiet | MountFlags::RDONLY, None)?;
-        self.mounts.special(
-            "tmpfs",
-            &self.root.join("run"),
-            MountFlags::NOSUID | MountFlags::NODEV,
-            Some(c"mode=755"),
-        )?;
-        let dev = self.root.join("dev");
+        let place = Place::new(self.root);
+        self.mounts.special("proc", &place.folder("proc")?, quiet, None)?;
+        self.mounts.special("sysfs", &place.folder("sys")?, quiet | MountFlags::RDONLY, None)?;
+        let run = place.folder("run")?;
+        self.mounts.special("tmpfs", &run, MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))?;
+        let dev = place.folder("dev")?;
         self.mounts.special("tmpfs", &dev, MountFlags::NOSUID, Some(c"mode=755"))?;
         devices(&dev).map_err(StageError::file("fill", &dev))?;
         let options = c"newinstance,ptmxmode=0666,mode=620,gid=5";
@@ -96,7 +90,7 @@ impl<'a> Inside<'a> {
     /// Puts a file in the image for the time of the build. A symbolic link stays what it is: what it points at
     /// lies below `/run`, which is empty now.
     fn lend(&mut self, name: &str, content: Vec<u8>, mode: u32) -> Result<(), StageError> {
-        let path = self.root.join(name);
+        let Some(path) = Place::new(self.root).at(name) else { return Ok(()) };
         if path.is_symlink() || !path.parent().is_some_and(Path::is_dir) {
             return Ok(());
         }

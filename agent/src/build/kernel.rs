@@ -4,7 +4,7 @@
 pub mod available;
 
 use std::cmp::Ordering;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use model::plan::{KernelChoice, PackageSystem};
 use model::version::{dpkg_order, rpm_order};
@@ -45,16 +45,15 @@ pub fn order(system: &PackageSystem) -> Order {
 }
 
 /// Looks for kernels and their modules.
-pub fn scan(place: Place<'_>, root: &Path, order: Order) -> Found {
+pub fn scan(place: Place<'_>, order: Order) -> Found {
     let modules = place.names("lib/modules", "");
+    let kernel =
+        |name: String, version: &str| place.file(&name).map(|file| Kernel { version: version.to_owned(), file });
     let in_boot = NAMES.iter().flat_map(|prefix| {
         let names = place.names("boot", prefix).into_iter();
-        names.map(move |name| Kernel { version: name[prefix.len()..].to_owned(), file: root.join("boot").join(name) })
+        names.filter_map(move |name| kernel(format!("boot/{name}"), &name[prefix.len()..]))
     });
-    let with_modules = modules.iter().filter_map(|version| {
-        let file = root.join("lib/modules").join(version).join("vmlinuz");
-        file.is_file().then(|| Kernel { version: version.clone(), file })
-    });
+    let with_modules = modules.iter().filter_map(|version| kernel(format!("lib/modules/{version}/vmlinuz"), version));
     sort(in_boot.chain(with_modules).collect(), &modules, order)
 }
 

@@ -22,6 +22,7 @@ pub mod publish;
 pub mod redhat;
 pub mod root;
 pub mod rpmdb;
+pub mod tree;
 pub mod view;
 
 use model::plan::BuildPlan;
@@ -43,8 +44,10 @@ pub enum Outcome {
 
 type StageFn = fn(&Context<'_>, &mut State, &StageLog<'_>) -> Result<Outcome, StageError>;
 
+type Recipe = [(Stage, StageFn); 6];
+
 /// The stages that come after `prepare`, which makes what the others stand on.
-const STAGES: [(Stage, StageFn); 6] = [
+const WHOLE: Recipe = [
     (Stage::Packages, packages::run),
     (Stage::Otherpkgs, otherpkgs::run),
     (Stage::Configure, configure::run),
@@ -52,6 +55,20 @@ const STAGES: [(Stage, StageFn); 6] = [
     (Stage::Initrd, initrd::run),
     (Stage::Publish, publish::run),
 ];
+
+/// `--onlyinitrd`: nothing is installed, nothing is run on the tree that is there (XCAT.md 6.1).
+const INITRDS: Recipe = [
+    (Stage::Packages, tree::run),
+    (Stage::Otherpkgs, skip),
+    (Stage::Configure, configure::only_kernel),
+    (Stage::Postinstall, skip),
+    (Stage::Initrd, initrd::run),
+    (Stage::Publish, publish::run),
+];
+
+fn skip(_: &Context<'_>, _: &mut State, _: &StageLog<'_>) -> Result<Outcome, StageError> {
+    Ok(Outcome::Skipped)
+}
 
 /// Carries out an order from its plan to the archive.
 pub fn run(order: &Order, reporter: &Reporter) -> Result<Product, Failure> {
@@ -62,7 +79,7 @@ pub fn run(order: &Order, reporter: &Reporter) -> Result<Product, Failure> {
     })?;
     let Some((plan, mut state)) = prepared else { return Err(unfinished(Stage::Prepare)) };
     let context = Context::new(order, &plan);
-    for (name, run) in STAGES {
+    for (name, run) in if plan.wish.only_initrd { INITRDS } else { WHOLE } {
         stage(name, reporter, |log| run(&context, &mut state, log))?;
     }
     state.product.ok_or_else(|| unfinished(Stage::Publish))

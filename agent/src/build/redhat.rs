@@ -80,16 +80,31 @@ fn close_internet_repositories(place: Place<'_>, log: &StageLog<'_>) -> Result<(
     Ok(())
 }
 
+/// Every section with `enabled=0`; one that doesn't say is enabled.
 fn closed(text: &str) -> String {
-    let line = |line: &str| {
+    let (mut lines, mut open) = (Vec::new(), None);
+    for line in text.split('\n') {
         let squeezed: String = line.chars().filter(|c| !c.is_whitespace()).collect();
-        if squeezed == "enabled=1" || squeezed.eq_ignore_ascii_case("enabled=true") {
-            "enabled=0".to_owned()
-        } else {
-            line.to_owned()
+        if squeezed.starts_with('[') {
+            close_at(&mut lines, open);
+            open = Some(lines.len() + 1);
         }
-    };
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+        if squeezed.starts_with("enabled=") {
+            open = None;
+            lines.push("enabled=0".to_owned());
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    close_at(&mut lines, open);
+    lines.join("\n")
+}
+
+/// Right below the head of a section that ended without a word.
+fn close_at(lines: &mut Vec<String>, below: Option<usize>) {
+    if let Some(below) = below {
+        lines.insert(below, "enabled=0".to_owned());
+    }
 }
 
 /// The interfaces that `nodebootif` and `otherifce` name. `None` if the image has nothing of Red Hat's to bring them up.
@@ -141,9 +156,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_enabled_is_closed() {
-        let text = "[baseos]\nenabled=1\ngpgcheck=1\n[extras]\n enabled = 1\n[src]\nenabled=0\n";
-        assert_eq!(closed(text), "[baseos]\nenabled=0\ngpgcheck=1\n[extras]\nenabled=0\n[src]\nenabled=0\n");
+    fn every_repository_is_closed() {
+        let text = "[baseos]\nenabled=1\ngpgcheck=1\n[extras]\n enabled = true\n[src]\nenabled=0\n";
+        let expected = "[baseos]\nenabled=0\ngpgcheck=1\n[extras]\nenabled=0\n[src]\nenabled=0\n";
+        assert_eq!((closed(text).as_str(), closed(expected).as_str()), (expected, expected));
+        // One that says nothing is enabled.
+        assert_eq!(closed("# x\n[a]\nname=a\n\n[b]\nname=b"), "# x\n[a]\nenabled=0\nname=a\n\n[b]\nenabled=0\nname=b");
         assert_eq!(
             without_selinux("# SELINUX= can take\nSELINUX=enforcing\nSELINUXTYPE=targeted\n"),
             "# SELINUX= can take\nSELINUX=disabled\nSELINUXTYPE=targeted\n"

@@ -56,42 +56,49 @@ pub fn settle(
     folder: &Path,
     database: RpmDatabase,
 ) -> Result<(), StageError> {
-    let place = Place::new(&context.root);
-    if !place.has("usr/bin/rpm") {
+    let Some(wanted) = wanted(context)? else {
         log.say("the image has no rpm of its own; its database is left where this release's would look");
         return Ok(());
-    }
-    let said = Cmd::in_root(&context.root, "rpm").args(["--eval", "%{_dbpath}"]).capture()?;
-    let wanted = PathBuf::from(String::from_utf8_lossy(&said).trim());
-    if !wanted.is_absolute() {
-        return Err(StageError::build(
-            format!("the image's rpm looks for its database in `{}`, which is no path", wanted.display()),
-            "look at the rpm macros in the image",
-        ));
-    }
-    if real(&context.root, &wanted) != real(&context.root, folder) {
+    };
+    let place = Place::new(&context.root);
+    let (now, then) = (place.folder(&name_of(folder))?, place.folder(&name_of(&wanted))?);
+    if now != then {
         log.say(format!("the image's rpm looks for its database in {}; moving it there", wanted.display()));
-        move_files(context, place, folder, &wanted)?;
+        move_files(&now, &then)?;
         write_macros(context, &wanted, database)?;
     }
     agrees(context, database)
 }
 
-/// A folder of the image with its links followed.
-fn real(root: &Path, folder: &Path) -> PathBuf {
-    let path = below(root, folder);
-    path.canonicalize().unwrap_or(path)
+/// Lets the node's rpm read the database of a tree that was built before, which [`settle`] has put where the image's own
+/// looks. To be called while programs can run in the image.
+pub fn find(context: &Context<'_>, database: RpmDatabase) -> Result<(), StageError> {
+    wanted(context)?.map_or(Ok(()), |folder| write_macros(context, &folder, database))
 }
 
-fn below(root: &Path, folder: &Path) -> PathBuf {
-    root.join(folder.strip_prefix("/").unwrap_or(folder))
+/// Where the image's own rpm looks for its database, if it has one.
+fn wanted(context: &Context<'_>) -> Result<Option<PathBuf>, StageError> {
+    if !Place::new(&context.root).has("usr/bin/rpm") {
+        return Ok(None);
+    }
+    let said = Cmd::in_root(&context.root, "rpm").args(["--eval", "%{_dbpath}"]).capture()?;
+    let wanted = PathBuf::from(String::from_utf8_lossy(&said).trim());
+    if wanted.is_absolute() {
+        return Ok(Some(wanted));
+    }
+    Err(StageError::build(
+        format!("the image's rpm looks for its database in `{}`, which is no path", wanted.display()),
+        "look at the rpm macros in the image",
+    ))
 }
 
-fn move_files(context: &Context<'_>, place: Place<'_>, from: &Path, to: &Path) -> Result<(), StageError> {
-    let from = below(&context.root, from);
-    for entry in fs::read_dir(&from).map_err(StageError::file("read", &from))?.flatten() {
-        let name = to.strip_prefix("/").unwrap_or(to).join(entry.file_name());
-        let target = place.spot(&name.to_string_lossy())?;
+fn name_of(folder: &Path) -> String {
+    folder.to_string_lossy().into_owned()
+}
+
+fn move_files(from: &Path, to: &Path) -> Result<(), StageError> {
+    for entry in fs::read_dir(from).map_err(StageError::file("read", from))?.flatten() {
+        let target = to.join(entry.file_name());
         fs::rename(entry.path(), &target).map_err(StageError::file("move the rpm database to", &target))?;
     }
     Ok(())

@@ -67,6 +67,8 @@ pub fn config(settings: &Settings<'_>) -> String {
         "diskspacecheck=1".to_owned(),
         // The kernel that the node runs has no meaning for the image.
         "protect_running_kernel=0".to_owned(),
+        // Nor has what the node must not lose.
+        "protected_packages=".to_owned(),
         "deltarpm=0".to_owned(),
         "countme=0".to_owned(),
         "color=never".to_owned(),
@@ -86,8 +88,8 @@ pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec
         Verb::Refresh => args.push("makecache".into()),
         Verb::Kernels => {
             // dnf 5 puts no end to a line of its own.
-            let format = "--queryformat=%{version}-%{release}.%{arch}\n";
-            args.extend(["--quiet", "repoquery", format, "kernel", "kernel-core"].map(OsString::from));
+            let format = "--queryformat=%{name} %{version}-%{release}.%{arch}\n";
+            args.extend(["--quiet", "repoquery", format, "kernel", "kernel-*"].map(OsString::from));
         }
         Verb::Install(names) => push(&mut args, "install", names),
         Verb::Remove(names) => push(&mut args, "remove", names),
@@ -99,6 +101,34 @@ pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec
         }
     }
     args
+}
+
+/// The releases of kernels in what [`Verb::Kernels`] prints. A kernel of another flavour (`kernel-64k-core`,
+/// `kernel-rt`, `kernel-uek-core`) has the flavour at the end of its `uname -r`, or not, as its distribution likes.
+pub fn releases(listing: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, release) in listing.lines().filter_map(|line| line.trim().split_once(' ')) {
+        let Some(flavour) = flavour(name) else { continue };
+        if !flavour.is_empty() {
+            found.push(format!("{release}+{flavour}"));
+        }
+        found.push(release.to_owned());
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The flavour of a kernel's package, empty for the plain one; none for all that only goes with a kernel.
+fn flavour(name: &str) -> Option<&str> {
+    const BESIDE: [&str; 11] =
+        ["abi", "bootwrapper", "cross", "devel", "doc", "headers", "modules", "rpm", "srpm", "tools", "uki"];
+    if ["kernel", "kernel-core"].contains(&name) {
+        return Some("");
+    }
+    let rest = name.strip_prefix("kernel-")?;
+    let flavour = rest.strip_suffix("-core").unwrap_or(rest);
+    (!flavour.contains('-') && !BESIDE.contains(&flavour)).then_some(flavour)
 }
 
 fn push(args: &mut Vec<OsString>, verb: &str, names: &[&str]) {
@@ -120,7 +150,7 @@ mod tests {
         let front = "-y --config /w/dnf.conf --installroot=/s/rootimg --releasever=9";
         for (verb, rest) in [
             (Verb::Refresh, "makecache"),
-            (Verb::Kernels, "--quiet repoquery --queryformat=%{version}-%{release}.%{arch}\n kernel kernel-core"),
+            (Verb::Kernels, "--quiet repoquery --queryformat=%{name} %{version}-%{release}.%{arch}\n kernel kernel-*"),
             (Verb::Install(&["bash", "@core", "@nodejs:18"]), "install -- bash @core @nodejs:18"),
             (Verb::Remove(&["firewalld"]), "remove -- firewalld"),
             (Verb::Update(Kernels::Too), "upgrade"),
@@ -128,6 +158,24 @@ mod tests {
         ] {
             assert_eq!(line(verb), format!("{front} {rest}"));
         }
+    }
+
+    #[test]
+    fn kernels_of_every_flavour_are_kernels_and_what_goes_with_them_is_not() {
+        let listing = "kernel 5.14.0-427.el9.x86_64\nkernel-core 5.14.0-427.el9.x86_64\n\n\
+            kernel-64k-core 5.14.0-70.el9.aarch64\nkernel-rt 5.14.0-9.el9.x86_64\nkernel-uek-core 5.15.0-1.el9uek.x86_64\n\
+            kernel-modules 1-1.x86_64\nkernel-modules-core 1-2.x86_64\nkernel-rt-devel 1-3.x86_64\n\
+            kernel-tools-libs 1-4.x86_64\nkernel-headers 1-5.x86_64\nkernel-64k-modules-core 1-6.aarch64\nkernels 1-7.x86_64\n";
+        let expected = [
+            "5.14.0-427.el9.x86_64",
+            "5.14.0-70.el9.aarch64",
+            "5.14.0-70.el9.aarch64+64k",
+            "5.14.0-9.el9.x86_64",
+            "5.14.0-9.el9.x86_64+rt",
+            "5.15.0-1.el9uek.x86_64",
+            "5.15.0-1.el9uek.x86_64+uek",
+        ];
+        assert_eq!(releases(listing), expected);
     }
 
     #[test]
@@ -147,6 +195,7 @@ mod tests {
             "skip_if_unavailable=0\n",
             "gpgcheck=1\n",
             "diskspacecheck=1\n",
+            "protected_packages=\n",
             "module_platform_id=platform:el9\n",
             "proxy=http://p:3128\n",
         ] {

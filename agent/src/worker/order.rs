@@ -20,6 +20,9 @@ pub struct Order {
     pub scratch: PathBuf,
     /// Where the archive goes.
     pub archive: PathBuf,
+    /// The tree that the image has already, as tar.zst, where only initrds are to be made for it (`--onlyinitrd`).
+    #[serde(default)]
+    pub tree: Option<PathBuf>,
     /// Where this node sees the MN's install root, if it does.
     pub install: Option<PathBuf>,
     /// Bytes that must be free before anything is installed.

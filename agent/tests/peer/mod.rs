@@ -351,6 +351,7 @@ async fn say(out: &mpsc::Sender<Result<v1::CoordinatorMessage, Status>>, message
 impl Sessions for Service {
     type OpenStream = ReceiverStream<Result<v1::CoordinatorMessage, Status>>;
     type FetchPlanStream = ReceiverStream<Result<v1::Chunk, Status>>;
+    type FetchTreeStream = ReceiverStream<Result<v1::Chunk, Status>>;
     type PushLogStream = ReceiverStream<Result<v1::LogAck, Status>>;
 
     async fn open(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::OpenStream>, Status> {
@@ -368,6 +369,10 @@ impl Sessions for Service {
             out.try_send(Ok(v1::Chunk { data: piece.to_vec().into() })).unwrap();
         }
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn fetch_tree(&self, _: Request<v1::AttemptRef>) -> Result<Response<Self::FetchTreeStream>, Status> {
+        Err(Status::failed_precondition("no script of this peer asks for initrds alone"))
     }
 
     async fn push_log(

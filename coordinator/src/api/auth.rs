@@ -16,10 +16,11 @@ use crate::chain::chain;
 use crate::store::Store;
 
 /// Every RPC with what it asks of its caller.
-pub const PERMISSIONS: [(&str, Permission); 33] = [
+pub const PERMISSIONS: [(&str, Permission); 34] = [
     ("/imgctl.v1.Enrolment/Join", Permission::Anyone),
     ("/imgctl.v1.Sessions/Open", Permission::Agent),
     ("/imgctl.v1.Sessions/FetchPlan", Permission::Agent),
+    ("/imgctl.v1.Sessions/FetchTree", Permission::Agent),
     ("/imgctl.v1.Sessions/PushLog", Permission::Agent),
     ("/imgctl.v1.Sessions/Upload", Permission::Agent),
     ("/imgctl.v1.Agents/List", Permission::View),

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::auth::{Fingerprint, caller, must_be_joined};
 use super::status::internal;
 use crate::clock::now_ms;
+use crate::download;
 use crate::logs::{LogLine, Logs};
 use crate::plans::Plans;
 use crate::scheduler::{Greeting, Lease, Scheduler};
@@ -52,6 +53,7 @@ pub struct Sessions {
 impl v1::sessions_server::Sessions for Sessions {
     type OpenStream = ReceiverStream<Result<v1::CoordinatorMessage, Status>>;
     type FetchPlanStream = ReceiverStream<Result<v1::Chunk, Status>>;
+    type FetchTreeStream = ReceiverStream<Result<v1::Chunk, Status>>;
     type PushLogStream = ReceiverStream<Result<v1::LogAck, Status>>;
 
     async fn open(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::OpenStream>, Status> {
@@ -91,6 +93,17 @@ impl v1::sessions_server::Sessions for Sessions {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn fetch_tree(&self, request: Request<v1::AttemptRef>) -> Result<Response<Self::FetchTreeStream>, Status> {
+        let (agent, print) = (agent(&request)?, fingerprint(&request)?);
+        let attempt = AttemptId::try_from(request.into_inner())?;
+        let lease = self.leased(&agent, attempt)?;
+        let plan = self.plans.read(&lease.plan).map_err(|error| internal(&error))?;
+        let tree = download::tree_for(&plan, &self.install_dir, &self.store)?;
+        let this = self.clone();
+        let held = move || this.scheduler.lease(&agent, attempt).is_some() && this.still_joined(&agent, &print).is_ok();
+        Ok(Response::new(ReceiverStream::new(download::send(tree, held))))
     }
 
     async fn push_log(

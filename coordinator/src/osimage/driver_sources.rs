@@ -71,6 +71,11 @@ fn is_usable(target: &Target<'_>, source: &DriverSource, notes: &mut Notes) -> b
         ));
         return false;
     }
-    notes.needs_install(format!("the drivers in `{path}` are on the install root"));
+    notes.needs_install(needs_install(source));
     true
+}
+
+/// Why an agent must see the install root for it.
+pub(super) fn needs_install(source: &DriverSource) -> String {
+    format!("the drivers in `{}` are on the install root", source.path.display())
 }

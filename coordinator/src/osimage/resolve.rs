@@ -22,7 +22,7 @@ use super::pack::PackPlan;
 use super::release::{Release, System};
 use super::repositories::Repositories;
 use super::target::Target;
-use super::{drivers, kernel, kits, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
+use super::{driver_sources, drivers, kernel, kits, lists, mandatory, otherpkgs, repositories, rootimgdir, scripts};
 
 /// What the resolver must know of the site.
 #[derive(Debug, Clone)]
@@ -61,15 +61,18 @@ pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Resu
     let osimage = &wish.applied(osimage)?;
     let mut notes = Notes { problems: osimage.check(), once, ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
+    let found = Found::gather(&target, &mut notes);
     // An image that is there already has its packages.
-    let indexes = site.indexes.as_ref().filter(|_| !wish.only_initrd);
-    let found = Found::gather(&target, indexes, &mut notes);
+    if !wish.only_initrd {
+        found.look_ahead(&target, site.indexes.as_ref(), &mut notes);
+    }
     // Whatever could not be told has left a problem.
     match (target.arch, &target.release, &found.rootimgdir) {
         (Some(arch), Some(release), Some(rootimgdir)) if notes.problems.is_empty() => {
             let rootimgdir = rootimgdir.clone();
-            let plan = found.resolved(&target, arch, release, rootimgdir, notes);
-            Ok(Resolved { plan: BuildPlan { wish: wish.clone(), ..plan.plan }, ..plan })
+            let Resolved { plan, pack } = found.resolved(&target, arch, release, rootimgdir, notes);
+            let plan = if wish.only_initrd { initrds_only(plan) } else { plan };
+            Ok(Resolved { plan: BuildPlan { wish: wish.clone(), ..plan }, pack })
         }
         _ => Err(notes.problems),
     }
@@ -78,16 +81,20 @@ pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Resu
 /// What the steps have found.
 struct Found {
     lists: Lists,
+    /// No list was passed over with a problem.
+    whole_lists: bool,
     rootimgdir: Option<PathBuf>,
     postinstall: Vec<Script>,
     repositories: Repositories,
     other_repositories: Vec<Repository>,
+    /// Nor was any repository.
+    whole_repositories: bool,
     kernel: KernelChoice,
     drivers: Drivers,
 }
 
 impl Found {
-    fn gather(target: &Target<'_>, indexes: Option<&Indexes>, notes: &mut Notes) -> Self {
+    fn gather(target: &Target<'_>, notes: &mut Notes) -> Self {
         let mut lists = lists::read(target, notes);
         let whole_lists = notes.problems.is_empty();
         let rootimgdir = rootimgdir::place(target, notes);
@@ -96,22 +103,35 @@ impl Found {
         let mut repositories = repositories::read(target, notes);
         let other_repositories = otherpkgs::repositories(target, &lists.other, notes);
         let kernel = kernel::choose(target, &mut lists.os, &mut repositories.repositories, notes);
-        // Of repositories that were passed over with a problem, names would be missed.
-        let indexes = indexes.filter(|_| notes.problems.len() == before);
+        let whole_repositories = notes.problems.len() == before;
         let drivers = drivers::choose(target, notes);
         if let Some(place) = &rootimgdir {
             rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
         }
         kits::check(target, &lists.other, notes);
         remaining(target, notes);
-        let found = Self { lists, rootimgdir, postinstall, repositories, other_repositories, kernel, drivers };
-        let outlook = found.outlook(target, indexes, whole_lists, notes);
-        mandatory::check(target, &[&found.lists.os, &found.lists.other], &outlook, notes);
-        found
+        Self {
+            lists,
+            whole_lists,
+            rootimgdir,
+            postinstall,
+            repositories,
+            other_repositories,
+            whole_repositories,
+            kernel,
+            drivers,
+        }
+    }
+
+    /// Whether the lists can be installed and come to an image that boots, as far as that can be told now.
+    fn look_ahead(&self, target: &Target<'_>, indexes: Option<&Indexes>, notes: &mut Notes) {
+        // Of repositories that were passed over, names would be missed.
+        let outlook = self.outlook(target, indexes.filter(|_| self.whole_repositories), notes);
+        mandatory::check(target, &[&self.lists.os, &self.lists.other], &outlook, notes);
     }
 
     /// What the repositories hold of what the lists name.
-    fn outlook(&self, target: &Target<'_>, indexes: Option<&Indexes>, whole_lists: bool, notes: &mut Notes) -> Outlook {
+    fn outlook(&self, target: &Target<'_>, indexes: Option<&Indexes>, notes: &mut Notes) -> Outlook {
         let (Some(indexes), Some(release), Some(arch)) = (indexes, &target.release, target.arch) else {
             return Outlook::Unread;
         };
@@ -124,7 +144,7 @@ impl Found {
             other_repositories: &self.other_repositories,
             kernel: &self.kernel,
         };
-        holdings.check(whole_lists, notes)
+        holdings.check(self.whole_lists, notes)
     }
 
     fn resolved(
@@ -166,6 +186,20 @@ impl Found {
             warnings: notes.warnings.iter().map(ToString::to_string).collect(),
         };
         Resolved { plan, pack: self.lists.pack }
+    }
+}
+
+/// What `--onlyinitrd` leaves of a plan: the tree is there, and nothing is installed in it or run on it.
+fn initrds_only(plan: BuildPlan) -> BuildPlan {
+    BuildPlan {
+        repositories: Vec::new(),
+        other_repositories: Vec::new(),
+        passes: Vec::new(),
+        other_passes: Vec::new(),
+        update: Update::No,
+        postinstall: Vec::new(),
+        needs_install: plan.drivers.sources.iter().map(driver_sources::needs_install).collect(),
+        ..plan
     }
 }
 

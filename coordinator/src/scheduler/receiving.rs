@@ -14,6 +14,7 @@ use super::clip;
 use super::desk::{Desk, Parts, end_attempt};
 use crate::chain::chain;
 use crate::clock::now_ms;
+use crate::generation::{EditsError, RootimgDir, carry_edits};
 use crate::receive::{ReceiveError, ReceiveOrder, Received, receive};
 use crate::staging;
 use crate::store::StoreError;
@@ -25,6 +26,10 @@ const KILLED_AGAIN: u32 = 2;
 #[derive(Debug)]
 pub(super) struct ReceivedTree {
     received: Received,
+    /// For the log: what the tree has of the one that it was made from.
+    note: Option<String>,
+    /// What the user should know though it is there.
+    warning: Option<String>,
 }
 
 impl Desk {
@@ -38,7 +43,7 @@ impl Desk {
             cancel.clone(),
             move || {
                 let result = take_in(&parts, &build, attempt, &cancel);
-                Command::Received { attempt, result: result.map(|received| ReceivedTree { received }) }
+                Command::Received { attempt, result: result.map(|received| made_from(&parts, &build, received)) }
             },
             move |failure| Command::Received { attempt, result: Err(failure) },
         );
@@ -52,8 +57,8 @@ impl Desk {
     ) -> Result<(), StoreError> {
         let Some(active) = self.active.get_mut(&attempt.build) else { return Ok(()) };
         active.work = None;
-        let received = match result {
-            Ok(tree) => tree.received,
+        let ReceivedTree { received, note, warning } = match result {
+            Ok(tree) => tree,
             Err(failure) => return self.ended_badly(attempt.build, failure).await,
         };
         let mut build = active.build.clone();
@@ -67,8 +72,12 @@ impl Desk {
             build.warnings.append(&mut published.warnings);
         }
         end_attempt(&mut build, "received");
+        build.warnings.extend(warning.clone());
         let record = record_of(&build, &received);
         self.note(&build, "receive", &said(&received));
+        for text in note.into_iter().chain(warning.map(|warning| format!("warning: {warning}"))) {
+            self.note(&build, "receive", &text);
+        }
         let build = clip::fitted(build);
         self.parts.store.save_generations(&build, &[record], &[]).await?;
         self.show(build.clone());
@@ -98,6 +107,25 @@ impl Desk {
         let _ = self.apply(id, BuildEvent::Finished, "received").await?;
         Ok(())
     }
+}
+
+/// Of a tree that went out and came back with other initrds (`--onlyinitrd`), edits by hand are edits still.
+fn made_from(parts: &Parts, build: &Build, received: Received) -> ReceivedTree {
+    let (mut note, mut warning) = (None, None);
+    let newest = if build.genimage.only_initrd { parts.store.generations(&build.rootimgdir) } else { Ok(Vec::new()) };
+    // Its own record is not written yet.
+    if let Some(from) = newest.ok().and_then(|mut records| records.pop()).map(|record| record.number) {
+        let dir = RootimgDir::open(&build.rootimgdir, &parts.config.install_dir).map_err(EditsError::from);
+        match dir.and_then(|dir| carry_edits(&dir, from.into(), received.generation.into())) {
+            Ok(0) => note = Some(format!("the tree is that of generation {from}")),
+            Ok(edits) => note = Some(format!("the tree is that of generation {from}, with its {edits} edits by hand")),
+            Err(error) => {
+                let text = format!("edits by hand of generation {from} are in the tree and can't be told any more");
+                warning = Some(format!("{text}: {}", chain(&error)));
+            }
+        }
+    }
+    ReceivedTree { received, note, warning }
 }
 
 fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool) -> Result<Received, Failure> {

@@ -11,9 +11,6 @@ use crate::osimage::{Resolved, Site, resolve_with};
 use crate::scheduler::NewBuild;
 use crate::store::osimages::OsimageWrite;
 
-const NOT_YET: &str = "--onlyinitrd can't be carried out yet: agents don't get the tree that lies here; \
-    `imgctl genimage` builds the whole image";
-
 /// Resolved, and not yet queued.
 #[derive(Debug)]
 pub(super) struct Made {
@@ -30,9 +27,6 @@ impl Made {
     /// Resolves an osimage, or returns everything that is wrong.
     pub(super) fn new(osimage: &Osimage, submission: &Submission, site: &Site) -> Result<Self, Vec<Problem>> {
         let wish = &submission.genimage;
-        if wish.only_initrd {
-            return Err(vec![Problem::new(NOT_YET)]);
-        }
         if !submission.save {
             let found = resolve_with(osimage, wish, site)?;
             return Ok(Self { osimage: osimage.clone(), wish: wish.clone(), found, write: None });

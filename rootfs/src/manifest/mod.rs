@@ -8,7 +8,7 @@ mod text;
 
 pub use compare::differences;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -175,6 +175,16 @@ impl Manifest {
             let next = numbers.len() as u32;
             entry.link = linked.map(|link| *numbers.entry(link).or_insert(next));
         }
+    }
+
+    /// Says of some paths what `before` says of them, though the tree is another there: comparing finds them changed,
+    /// by their content alone, as times and inodes of a tree that was made from another tell nothing.
+    pub fn put_back<'a>(&mut self, before: &Manifest, paths: impl Iterator<Item = &'a TreePath>) {
+        let paths: HashSet<&TreePath> = paths.collect();
+        self.entries.retain(|entry| !paths.contains(&entry.path));
+        let old = before.entries.iter().filter(|entry| paths.contains(&entry.path)).cloned();
+        self.entries.extend(old.map(|entry| ManifestEntry { link: None, mtime: Stamp::default(), ..entry }));
+        self.arrange();
     }
 
     /// Writes the manifest to `path`, replacing what was there by one rename.

@@ -140,8 +140,7 @@ fn show_fetch(context: &Context<'_>, mounts: &mut Mounts) -> Result<PathBuf, Sta
             fs::write(&path, text).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
         written.map_err(StageError::file("write", &path))?;
     }
-    let folder = context.root.join(FETCH_FOLDER);
-    fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+    let folder = Place::new(&context.root).folder(FETCH_FOLDER)?;
     mounts.bind_one(&ours, &folder)?;
     Ok(folder)
 }
