@@ -4,6 +4,7 @@ mod databases;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use model::plan::RpmDatabase;
 use proto::v1;
@@ -28,6 +29,10 @@ const TOOLS: [(&str, &[&str]); 9] = [
 
 /// Folders of which an install root has at least one.
 const OF_INSTALL_ROOTS: [&str; 4] = [".imgctl", "netboot", "custom", "postscripts"];
+
+/// How often a program that was killed is asked again, and after how long.
+const ASKED_AGAIN: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,10 +125,23 @@ fn rpm_databases(tools: &[String]) -> Vec<RpmDatabase> {
 
 /// Name and version; `None` where it isn't installed. zypper is told of though no stage uses it yet.
 fn tool(name: &str, args: &[&str]) -> Option<String> {
-    let output = Cmd::new(name).args(args).capture().ok()?;
+    let output = answer(&Cmd::new(name).args(args))?;
     let text = String::from_utf8_lossy(&output);
     let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     Some(version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))
+}
+
+/// What a program says of itself. One that is killed, because memory is short, is asked again: an agent that thinks it
+/// isn't there would build in another way, or not at all, for as long as it runs.
+fn answer(cmd: &Cmd) -> Option<Vec<u8>> {
+    for _ in 0..ASKED_AGAIN {
+        match cmd.capture() {
+            Err(error) if error.was_killed() => tracing::warn!("{error}; asking again"),
+            answer => return answer.ok(),
+        }
+        std::thread::sleep(PAUSE);
+    }
+    cmd.capture().ok()
 }
 
 /// `ID` and `VERSION_ID`, joined.
@@ -194,6 +212,17 @@ mod tests {
         assert_eq!(found, ["dnf", "yum", "rpmdb-sqlite"]);
         assert_eq!(package_systems(&tools(&["yum", "rpm"]), &[RpmDatabase::Bdb]), ["yum", "rpmdb-bdb"]);
         assert!(package_systems(&tools(&["dnf"]), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_killed_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cmd = |script: &str| Cmd::new("sh").args(["-c", script]).arg(folder.path().join("asked"));
+        let second = "if [ -e \"$0\" ]; then echo tool 1.0; else touch \"$0\"; kill -9 $$; fi";
+        assert_eq!(answer(&cmd(second)).as_deref(), Some(&b"tool 1.0\n"[..]));
+        // One that fails by itself has said all there is.
+        assert_eq!(answer(&cmd("echo x >> \"$0\"; exit 3")), None);
+        assert_eq!(fs::read_to_string(folder.path().join("asked")).unwrap(), "x\n");
     }
 
     #[test]

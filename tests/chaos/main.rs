@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tests::{arch, debian};
+use tests::{Web, arch, debian};
 
 use cluster::Cluster;
 use dice::Dice;
@@ -65,7 +65,7 @@ fn run(settings: Settings, folder: &Path) -> Vec<String> {
     let story = Story::begin(folder, settings.is_shown);
     let repository = packages::repository(&debian().0);
     let mut cluster = Cluster::start(folder, &story);
-    let images = define(&cluster, &packages::serve(&repository));
+    let images = define(&cluster, &Web::serve(&repository).url(""));
     story.tell("the site stands");
     let load = load(&cluster, &images, settings.seed, &story);
     let stop = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,7 @@ use tests::{Site, SiteOptions, eventually, text};
 
 use super::images::BOOTABLE;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(600);
 
 fn agent(site: &Site, name: &str) -> Option<Value> {
     site.cli.json("agents list").as_array()?.iter().find(|agent| text(agent, "name") == name).cloned()

@@ -9,7 +9,7 @@ use tests::{Site, SiteOptions, eventually};
 
 use super::images::BOOTABLE;
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(600);
 
 fn build(site: &Site, id: u32) -> Value {
     site.cli.json(&format!("builds show {id}"))

@@ -1,4 +1,4 @@
-//! A folder over HTTP, as a mirror or a vendor serves it.
+//! A folder over HTTP, as a mirror or a vendor serves it, for agents that don't see the install root.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a client may say nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server on a port of its own, for as long as the test's process lives.
+/// A server on a port of its own. Its threads end with the process.
 #[derive(Debug)]
 pub struct Web {
     address: SocketAddr,
@@ -65,8 +65,20 @@ fn answer(folder: &Path, stream: TcpStream) -> io::Result<()> {
 
 /// A regular file below the folder, by the path of a request.
 fn file(folder: &Path, target: &str) -> Option<File> {
-    let path = PathBuf::from(target.trim_start_matches('/').replace("%2B", "+").replace("%2b", "+"));
+    let path = PathBuf::from(decoded(target.trim_start_matches('/')));
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     let path = folder.join(path);
     (plain && fs::metadata(&path).ok()?.is_file()).then(|| File::open(path).ok()).flatten()
+}
+
+/// apt writes `+` and `~` as `%2b` and `%7e`.
+fn decoded(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let code = piece.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
+        text.push(code.map_or('?', char::from));
+        text.push_str(piece.get(2..).unwrap_or_default());
+    }
+    text
 }

@@ -28,7 +28,7 @@ fn can_write(database: RpmDatabase) -> io::Result<bool> {
     let folder = Folder::new()?;
     let cmd = Cmd::new("rpm").arg("--dbpath").arg(&folder.path);
     let cmd = cmd.args(["--define", &format!("_db_backend {}", database.backend()), "--initdb"]);
-    Ok(cmd.capture().is_ok() && folder.path.join(rpm::database_file(database)).is_file())
+    Ok(super::answer(&cmd).is_some() && folder.path.join(rpm::database_file(database)).is_file())
 }
 
 /// A folder that holds a few files and goes with this.

@@ -58,6 +58,12 @@ impl CmdError {
             Self::Start { .. } | Self::Lost { .. } => &[],
         }
     }
+
+    /// Whether it was ended by a signal, which tells nothing of what it would have done.
+    pub fn was_killed(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        matches!(self, Self::Failed { status, .. } if status.signal().is_some())
+    }
 }
 
 fn said(status: &ExitStatus) -> String {
