@@ -71,6 +71,9 @@ pub struct BuildPlan {
     pub postinstall: Vec<Script>,
     /// Network interfaces that xCAT's `nodebootif` and `otherifce` bake in.
     pub interfaces: Interfaces,
+    /// statelite: the mode of `/.statelite`, where a booted node mounts what is its own (`permission`).
+    #[serde(default)]
+    pub statelite_mode: Option<u32>,
     /// `IMG_*` variables of the postinstall contract (XCAT.md 5.1) that are known before the build.
     pub script_environment: BTreeMap<String, String>,
     /// Why an agent must see the MN's install root, if it must: one plain sentence each.

@@ -41,7 +41,22 @@ fn an_image_comes_over_http_and_its_initrds_are_made_anew() {
     let versions = fs::read_to_string(tree.join("etc/fixture-versions.conf")).unwrap();
     assert_eq!(versions, "one\n", "update=all was off for this build");
     assert!(tree.join("usr/lpp/mmfs").exists(), "the otherpkgs pass installs all the same");
-    only_the_initrds_are_new(&site, &first, &dir.join(".generations/2"));
+    let second = dir.join(".generations/2");
+    only_the_initrds_are_new(&site, &first, &second);
+    a_kernel_that_does_not_fit_makes_none(&site, &second);
+}
+
+fn a_kernel_that_does_not_fit_makes_none(site: &Site, newest: &Path) {
+    let failed = |options: &str, says: &str| {
+        let ran = site.cli.run(&format!("genimage web --onlyinitrd {options}")).exited(1);
+        assert!(ran.err.contains(says), "`{says}` is not in:\n{}", ran.err);
+    };
+    failed("-k 9.9.9-1.el9.x86_64", "couldn't find the kernel file matched 9.9.9-1.el9.x86_64");
+    let (modules, release) = (newest.join("rootimg/usr/lib/modules"), medium().kernel_release());
+    fs::rename(modules.join(release), modules.join("0.0.0-other")).unwrap();
+    failed("", &format!("the kernel that is there as 0.0.0-other calls itself {release}"));
+    fs::remove_file(modules.join("0.0.0-other/vmlinuz")).unwrap();
+    failed("", &format!("modules without a kernel: 0.0.0-other, kernel without modules: {release}"));
 }
 
 fn what_is_not_there_is_found_out_before_anything_is_installed(site: &Site, web: &Web) {

@@ -2,6 +2,7 @@
 //! streams, otherpkgs, and packages that go wrong.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -204,7 +205,7 @@ impl Bad {
 /// What a list must bring along, or it is refused before anything goes wrong with the rest.
 pub(crate) const BOOTS: &str = "kernel\ndracut-network\ndhclient\nnfs-utils\ncurl\n";
 
-const BAD: [Bad; 7] = [
+const BAD: [Bad; 8] = [
     Bad {
         name: "scriptlet",
         packages: "filesystem\nbash\nfixture-bad-scriptlet\n",
@@ -229,6 +230,12 @@ const BAD: [Bad; 7] = [
         packages: "fixture-unresolvable\n",
         attributes: &[],
         says: &["the packages don't fit together", "fixture-that-nobody-has", "lists/unresolvable.pkglist:1)"],
+    },
+    Bad {
+        name: "script",
+        packages: "",
+        attributes: &["postinstall=@/scripts/three"],
+        says: &["postinstall script ", "/scripts/three failed: ", "status 3"],
     },
     // The medium's keys are the only ones there are for it.
     Bad {
@@ -295,6 +302,8 @@ fn what_can_go_wrong_with_rpms_fails_the_build_in_clear_words() {
 fn repositories_that_are_bad(site: &Site) {
     let install = site.install_dir();
     site.write("broken/repodata/repomd.xml", "this is no XML\n");
+    let script = site.write("scripts/three", "#!/bin/sh\necho it says why >&2\nexit 3\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(install.join(medium().otherpkgs()).join("gpfs"), install.join("unsigned")).unwrap();
     let caps = medium().packages_in(&medium().fixtures(), "fixture-caps")[0];
     let mut bytes = fs::read(install.join(&caps.path)).unwrap();

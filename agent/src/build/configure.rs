@@ -58,6 +58,7 @@ pub fn run(context: &Context<'_>, state: &mut State, log: &StageLog<'_>) -> Resu
         place.write("sbin/fsck.nfs", FSCK_NFS, 0o755)?;
     }
     null_device(place)?;
+    statelite_folders(place, context.plan.statelite_mode)?;
     only_kernel(context, state, log)
 }
 
@@ -185,6 +186,14 @@ fn networkd_text(name: &str, boots: bool) -> String {
     format!("[Match]\nName={name}\n\n[Network]\nDHCP=yes\n{keep}")
 }
 
+/// Where a statelite node keeps what is its own (XCAT.md 6.4 step 18). What mounts it there is the boot's work.
+fn statelite_folders(place: Place<'_>, mode: Option<u32>) -> Result<(), StageError> {
+    let Some(mode) = mode else { return Ok(()) };
+    let own = place.folder(".statelite")?;
+    fs::set_permissions(&own, fs::Permissions::from_mode(mode)).map_err(StageError::file("write", &own))?;
+    [".sllocal/localmnt", ".sllocal/log"].into_iter().try_for_each(|name| place.folder(name).map(|_| ()))
+}
+
 fn null_device(place: Place<'_>) -> Result<(), StageError> {
     if place.has("dev/null") {
         return Ok(());
@@ -200,6 +209,7 @@ fn choose_kernel(context: &Context<'_>, place: Place<'_>, log: &StageLog<'_>) ->
     let found = kernel::scan(place, kernel::order(&context.plan.packages));
     found.halves.iter().for_each(|half| log.say(format!("passed over: {half}")));
     let chosen = kernel::choose(found, &context.plan.kernel)?;
+    kernel::fits(&chosen)?;
     log.say(format!("kernel {} ({})", chosen.version, chosen.file.display()));
     let to = context.out.join("kernel");
     fs::copy(&chosen.file, &to).map_err(StageError::file("copy", &chosen.file))?;
@@ -215,6 +225,18 @@ mod tests {
     fn roots_password_is_locked_and_no_other() {
         let shadow = "root:$y$abc:19000:0:99999:7:::\ndaemon:*:1:::\nrootless:x:1:::\n";
         assert_eq!(locked(shadow), "root:*:19000:0:99999:7:::\ndaemon:*:1:::\nrootless:x:1:::\n");
+    }
+
+    #[test]
+    fn only_a_statelite_image_has_its_folders() {
+        let image = tempfile::tempdir().unwrap();
+        let place = Place::new(image.path());
+        statelite_folders(place, None).unwrap();
+        assert_eq!(fs::read_dir(image.path()).unwrap().count(), 0);
+        statelite_folders(place, Some(0o750)).unwrap();
+        let mode = image.path().join(".statelite").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o750);
+        assert!(image.path().join(".sllocal/localmnt").is_dir() && image.path().join(".sllocal/log").is_dir());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! own, never a guess.
 
 pub mod available;
+pub mod release;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -88,6 +89,22 @@ pub fn choose(mut found: Found, choice: &KernelChoice) -> Result<Kernel, StageEr
     match position.filter(|position| *position < found.whole.len()) {
         Some(position) => Ok(found.whole.swap_remove(position)),
         None => Err(StageError::build(format!("{wanted}; {there}"), NO_KERNEL)),
+    }
+}
+
+/// Refuses a kernel that would look for its modules under another release than they have, as far as its file tells.
+pub fn fits(kernel: &Kernel) -> Result<(), StageError> {
+    let own = release::of(&kernel.file).map_err(StageError::file("read", &kernel.file))?;
+    match own.filter(|own| *own != kernel.version) {
+        None => Ok(()),
+        Some(own) => Err(StageError::build(
+            format!(
+                "kernel and modules don't match: the kernel that is there as {} calls itself {own}, and would find no \
+                 modules",
+                kernel.version
+            ),
+            "install kernel and modules from the same packages; one of the two was renamed or replaced by hand",
+        )),
     }
 }
 

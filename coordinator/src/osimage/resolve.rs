@@ -181,6 +181,7 @@ impl Found {
             wish: GenimageWish::default(),
             postinstall: self.postinstall,
             interfaces: interfaces(target.osimage),
+            statelite_mode: statelite_mode(target),
             needs_install: notes.needs_install,
             attributes: notes.attributes,
             warnings: notes.warnings.iter().map(ToString::to_string).collect(),
@@ -220,6 +221,12 @@ fn interfaces(osimage: &Osimage) -> Interfaces {
         boot: osimage.get("nodebootif").map(str::to_owned),
         others: osimage.list("otherifce").into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// `permission`, of images whose provmethod is statelite (XCAT.md 1.2); the check of the definition has refused others.
+fn statelite_mode(target: &Target<'_>) -> Option<u32> {
+    let given = target.osimage.get("permission").unwrap_or("755");
+    u32::from_str_radix(given, 8).ok().filter(|_| target.value("provmethod") == "statelite")
 }
 
 /// The variables of the postinstall contract that are known before the build (XCAT.md 5.1).

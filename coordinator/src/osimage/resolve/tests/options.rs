@@ -26,7 +26,8 @@ fn origin<'a>(plan: &'a BuildPlan, name: &str) -> Option<(&'a str, &'a Origin)> 
 fn every_attribute_of_the_command_line_reaches_the_plan_and_says_so() {
     let mn = Mn::new();
     mn.write("lists/base", BOOT);
-    let words = with(&DEBIAN, &["pkglist=@/lists/base", URL, "nodebootif=eth9", "netdrivers=tg3"]);
+    let words =
+        with(&DEBIAN, &["pkglist=@/lists/base", URL, "nodebootif=eth9", "netdrivers=tg3", "provmethod=statelite"]);
     type Reached = fn(&BuildPlan) -> bool;
     let table: [(&str, Reached); 7] = [
         ("nodebootif=eth0", |plan| plan.interfaces.boot.as_deref() == Some("eth0")),
@@ -39,7 +40,7 @@ fn every_attribute_of_the_command_line_reaches_the_plan_and_says_so() {
         }),
         ("krpmver=5.14", |plan| plan.warnings.iter().any(|text| text.contains("krpmver `5.14` is not used"))),
         ("kerneldir=http://k/x ./", |plan| plan.warnings.iter().any(|text| text.contains("kerneldir"))),
-        ("permission=750", |_| true),
+        ("permission=750", |plan| plan.statelite_mode == Some(0o750)),
     ];
     let plain = mn.resolve_once(&words, &[]).unwrap();
     assert_eq!(origin(&plain, "nodebootif"), Some(("eth9", &Origin::Given)));
@@ -48,7 +49,7 @@ fn every_attribute_of_the_command_line_reaches_the_plan_and_says_so() {
         let plan = mn.resolve_once(&words, &[text]).unwrap();
         assert!(reached(&plan), "{text}: {plan:#?}");
         if !["krpmver", "kerneldir"].contains(&name) {
-            assert!(name == "permission" || !reached(&plain), "{text} is in the plan without being asked for");
+            assert!(!reached(&plain), "{text} is in the plan without being asked for");
             assert_eq!(origin(&plan, name), Some((value, &Origin::Once)), "{text}");
         }
         assert_eq!((plan.revision, plan.wish.set.as_slice()), (plain.revision, [text.to_owned()].as_slice()));
