@@ -200,6 +200,9 @@ pub struct Repository {
     pub trust: RepositoryTrust,
     /// The osimage's own words for it, for messages.
     pub source: String,
+    /// rpm: the sub-directory of otherpkgdir that it is. One of several otherpkgdirs may lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subdir: Option<String>,
 }
 
 impl Repository {

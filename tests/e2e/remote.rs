@@ -25,7 +25,8 @@ fn an_image_comes_over_http_and_its_initrds_are_made_anew() {
     let of_os = ["BaseOS", "AppStream"].map(|name| signed(&medium.tree().join(name)));
     let pkgdir = format!("pkgdir={},{}", of_os.join(","), signed(&medium.fixtures()));
     site.write("lists/other", "gpfs/gpfs.base\n");
-    let other = format!("otherpkgdir=[trusted=yes] {}", web.url(medium.otherpkgs()));
+    // The second server has no such sub-directory.
+    let other = format!("otherpkgdir=[trusted=yes] {},[trusted=yes] {}", web.url(medium.otherpkgs()), web.url("bare"));
     let packages = format!("{BOOTS}fixture-versions-1.0\nfixture-caps\n");
     let attributes = [pkgdir.as_str(), "otherpkglist=@/lists/other", &other, "update=all"];
     define(&site, "web", &packages, &attributes);
@@ -34,7 +35,9 @@ fn an_image_comes_over_http_and_its_initrds_are_made_anew() {
 
     what_is_not_there_is_found_out_before_anything_is_installed(&site, &web);
     site.cli.run("genimage web --onlyinitrd").exited(3).says("run genimage first");
-    site.cli.run("genimage web --noupdate").succeeded();
+    let said = site.cli.run("genimage web --noupdate").succeeded().out;
+    let passed_over = format!("is passed over: there is no {}/gpfs", web.url("bare"));
+    assert!(said.contains(&passed_over), "`{passed_over}` is not in:\n{said}");
     let dir = site.install_dir().join("netboot").join(medium.osver()).join(medium.arch()).join("web");
     let first = dir.join(".generations/1");
     let tree = first.join("rootimg");

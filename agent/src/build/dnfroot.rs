@@ -3,6 +3,8 @@
 //! Nothing of the node's own configuration takes part but its way to a mirror. Lists, packages and logs of the
 //! transaction lie in the attempt's work folder, shown below `/run`, which is no part of the image.
 
+mod sections;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -10,7 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use model::plan::{Content, PackageItem, PackageSystem, Repository, RepositoryTrust, RpmDatabase};
+use model::plan::{PackageItem, PackageSystem, Repository, RpmDatabase};
 
 use super::context::Context;
 use super::failure::StageError;
@@ -21,15 +23,12 @@ use crate::pkg::dnf::{self, Kernels, Settings, Verb};
 use crate::pkg::ini::{self, Section};
 use crate::pkg::scriptlets::{Failed, Listener};
 use crate::pkg::{Installed, names, rpm, words, yum};
-use crate::sys::exec::Cmd;
+use crate::sys::exec::{Cmd, CmdError};
 use crate::sys::mount::Mounts;
 use crate::worker::report::StageLog;
 
 /// Where lists and packages lie while the image is open, seen from inside it.
 const CACHE: &str = "/run/imgctl-dnf";
-
-/// Where the keys of a Red Hat's own distribution lie on a node.
-const NODE_KEYS: &str = "/etc/pki/rpm-gpg";
 
 /// Where a node's administrator sets rpm macros; those of the home stand in for it.
 const NODE_MACROS: &str = "/etc/rpm";
@@ -118,9 +117,9 @@ impl<'a> DnfRoot<'a> {
         let system = system(context)?;
         rpmdb::prepare(context, system.folder, system.database)?;
         let program = if context.order.facts.has("dnf") { Program::Dnf } else { Program::Yum };
-        let sections = sections(context, repositories)?;
+        let sections = sections::of(context, repositories)?;
         sections.iter().for_each(|section| log.say(section.said()));
-        one_keyring(&sections).into_iter().for_each(|text| log.say(text));
+        sections::one_keyring(&sections).into_iter().for_each(|text| log.say(text));
         let config = write_config(context, system, program, &sections)?;
         let sources = sections.iter().map(|section| (section.id.clone(), section.repository.source.clone())).collect();
         let inside = Inside::open(&context.root, log)?;
@@ -130,8 +129,24 @@ impl<'a> DnfRoot<'a> {
         let hooks = hide_hooks(Place::new(&context.root))?;
         let transactions = Cell::new(0);
         let root = Self { context, log, system, program, config, sources, hooks, inside, mounts, transactions };
-        root.carry_out(Verb::Refresh, &BTreeMap::new(), &[])?;
+        root.refresh(sections)?;
         Ok(root)
+    }
+
+    /// Reads the lists of every repository. A server that lacks a sub-directory of otherpkgdir is passed over where
+    /// another otherpkgdir has it; that is for the server to say, not for a connection that broke.
+    fn refresh(&self, mut sections: Vec<Section<'_>>) -> Result<(), StageError> {
+        while let Err(error) = self.log.run(&self.command(Verb::Refresh, &BTreeMap::new())) {
+            let id = words::dnf::absent(error.lines());
+            let at = sections.iter().position(|section| Some(section.id.as_str()) == id);
+            let Some(at) = at.filter(|at| sections::is_elsewhere(&sections, *at)) else {
+                return Err(self.explained(error, &[]));
+            };
+            let Section { id, repository, .. } = sections.remove(at);
+            self.log.say(format!("repository {id} is passed over: there is no {}", repository.url));
+            write_config(self.context, self.system, self.program, &sections)?;
+        }
+        Ok(())
     }
 
     /// Installs these in one transaction.
@@ -149,9 +164,7 @@ impl<'a> DnfRoot<'a> {
         if self.program == Program::Yum {
             return Ok(None);
         }
-        let args = dnf::args(Verb::Kernels, &self.config, &self.context.root, self.system.releasever);
-        let cmd = Cmd::new("dnf").args(args).envs(&self.context.package_environment(&BTreeMap::new()));
-        let found = cmd.env("HOME", rpmdb::home(self.context)).capture()?;
+        let found = self.command(Verb::Kernels, &BTreeMap::new()).capture()?;
         Ok(Some(dnf::releases(&String::from_utf8_lossy(&found))))
     }
 
@@ -166,6 +179,15 @@ impl<'a> DnfRoot<'a> {
         environment: &BTreeMap<String, String>,
         items: &[PackageItem],
     ) -> Result<(), StageError> {
+        let mut listener = Listener::default();
+        let outcome = self.log.run_heard(&self.command(verb, environment), &mut |line| listener.hear(line));
+        self.judge_scriptlets(listener.failed)?;
+        outcome.map_err(|error| self.explained(error, items))?;
+        self.transactions.set(self.transactions.get() + 1);
+        Ok(())
+    }
+
+    fn command(&self, verb: Verb<'_>, environment: &BTreeMap<String, String>) -> Cmd {
         let System { releasever, .. } = self.system;
         let (root, config) = (&self.context.root, &self.config);
         let (program, args) = match self.program {
@@ -173,16 +195,14 @@ impl<'a> DnfRoot<'a> {
             Program::Yum => ("yum", yum::args(verb, config, root, releasever)),
         };
         let cmd = Cmd::new(program).args(args).envs(&self.context.package_environment(environment));
-        let cmd = cmd.env("HOME", rpmdb::home(self.context));
-        let mut listener = Listener::default();
-        let outcome = self.log.run_heard(&cmd, &mut |line| listener.hear(line));
-        self.judge_scriptlets(listener.failed)?;
-        outcome.map_err(|error| match words::dnf::explain(error.lines(), items, &self.sources) {
+        cmd.env("HOME", rpmdb::home(self.context))
+    }
+
+    fn explained(&self, error: CmdError, items: &[PackageItem]) -> StageError {
+        match words::dnf::explain(error.lines(), items, &self.sources) {
             Some(found) => found.into(),
             None => StageError::from(error),
-        })?;
-        self.transactions.set(self.transactions.get() + u32::from(verb != Verb::Refresh));
-        Ok(())
+        }
     }
 
     /// A scriptlet that fails leaves a package half installed, and the program says that all is well.
@@ -216,70 +236,6 @@ impl<'a> DnfRoot<'a> {
         inside.close()?;
         settled
     }
-}
-
-/// The repositories with their names in this build, and their keys written down.
-fn sections<'r>(
-    context: &Context<'_>,
-    repositories: impl Iterator<Item = &'r Repository>,
-) -> Result<Vec<Section<'r>>, StageError> {
-    let of_os = context.plan.repositories.len();
-    let section = |(index, repository): (usize, &'r Repository)| {
-        let id = if index < of_os { format!("os-{}", index + 1) } else { format!("otherpkgs-{}", index + 1 - of_os) };
-        let keys = keys(context, &id, repository)?;
-        Ok(Section { id, repository, keys })
-    };
-    repositories.enumerate().map(section).collect()
-}
-
-/// rpm can't tie a key to a repository: once imported it is good for every package of the image.
-fn one_keyring(sections: &[Section<'_>]) -> Option<&'static str> {
-    let mut checked = sections.iter().filter_map(|section| section.keys.as_ref());
-    let first = checked.next()?;
-    checked.any(|keys| keys != first).then_some(
-        "rpm has one keyring for an image: a package that is signed with any of these keys is taken from any of the \
-         repositories that are checked",
-    )
-}
-
-/// The files that a repository's packages are checked with.
-fn keys(context: &Context<'_>, id: &str, repository: &Repository) -> Result<Option<Vec<PathBuf>>, StageError> {
-    let carried = match &repository.trust {
-        RepositoryTrust::Unsigned => return Ok(None),
-        RepositoryTrust::Distribution => return keys_of_node(repository).map(Some),
-        RepositoryTrust::Key { path, content } => vec![(path, content)],
-        RepositoryTrust::Medium { keys } => keys.iter().map(|key| (&key.path, &key.content)).collect(),
-    };
-    let folder = context.work.join("keys").join(id);
-    let write = |(index, (path, content)): (usize, (&PathBuf, &Content))| {
-        let damaged = || StageError::build(format!("the key `{}` is damaged in the plan", path.display()), "");
-        let bytes = content.to_bytes().ok_or_else(damaged)?;
-        // Keys of several media may have one name.
-        let folder = folder.join(index.to_string());
-        fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
-        // A blank in its name would end the value.
-        let name = path.file_name().unwrap_or_default().to_string_lossy().replace(char::is_whitespace, "_");
-        let file = folder.join(name);
-        fs::write(&file, bytes).map_err(StageError::file("write the key", &file))?;
-        Ok(file)
-    };
-    carried.into_iter().enumerate().map(write).collect::<Result<_, _>>().map(Some)
-}
-
-fn keys_of_node(repository: &Repository) -> Result<Vec<PathBuf>, StageError> {
-    let entries = fs::read_dir(NODE_KEYS).into_iter().flatten().flatten();
-    let mut keys: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    keys.sort();
-    if keys.is_empty() {
-        return Err(StageError::node(
-            format!("this node has no key to check {} with (none in {NODE_KEYS})", repository.source),
-            format!(
-                "write `[signed-by=/path/key] {0}` or, if you trust it unchecked, `[trusted=yes] {0}`",
-                repository.source
-            ),
-        ));
-    }
-    Ok(keys)
 }
 
 fn write_config(

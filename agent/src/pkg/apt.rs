@@ -188,7 +188,14 @@ mod tests {
 
     fn repository(url: &str, suite: &str, trust: RepositoryTrust) -> Repository {
         let components = if suite.ends_with('/') { Vec::new() } else { vec!["main".to_owned(), "contrib".to_owned()] };
-        Repository { url: url.to_owned(), suite: suite.to_owned(), components, trust, source: url.to_owned() }
+        Repository {
+            url: url.to_owned(),
+            suite: suite.to_owned(),
+            components,
+            trust,
+            source: url.to_owned(),
+            subdir: None,
+        }
     }
 
     #[test]

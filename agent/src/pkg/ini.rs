@@ -104,6 +104,7 @@ mod tests {
             components: Vec::new(),
             trust: RepositoryTrust::Unsigned,
             source: "[trusted=yes]\n/install".to_owned(),
+            subdir: None,
         };
         let local = repository("file:///install/my repos/100%");
         let checked = Section { id: "os-1".into(), repository: &local, keys: Some(vec!["/w/a".into(), "/w/b".into()]) };

@@ -58,18 +58,26 @@ pub(super) fn repositories(target: &Target<'_>, passes: &[Pass], notes: &mut Not
         match &entry.location {
             Location::Local(path) if entry.suite.is_none() => {
                 let search = Search { target, entry, path };
-                found.extend(named.iter().flat_map(|(subdir, item)| search.named(subdir, item, notes)));
+                for (subdir, item) in &named {
+                    found.extend(search.named(subdir, item, notes).into_iter().map(|one| within(one, subdir)));
+                }
                 found.extend(bare.then(|| search.itself(notes)).into_iter().flatten());
             }
             Location::Url(url) if release.system() != System::Apt => {
-                let named = named.iter().map(|(subdir, _)| format!("{}/{subdir}", url.trim_end_matches('/')));
-                let urls: Vec<_> = named.chain(bare.then(|| url.clone())).collect();
-                found.extend(urls.into_iter().filter_map(|url| rpm_repositories::at(target, entry, url, &[], notes)));
+                for (subdir, _) in &named {
+                    let url = format!("{}/{subdir}", url.trim_end_matches('/'));
+                    found.extend(rpm_repositories::at(target, entry, url, &[], notes).map(|one| within(one, subdir)));
+                }
+                found.extend(bare.then(|| rpm_repositories::at(target, entry, url.clone(), &[], notes)).flatten());
             }
             _ => found.extend(from_entry(target, entry, notes)),
         }
     }
     found
+}
+
+fn within(repository: Repository, subdir: &str) -> Repository {
+    Repository { subdir: Some(subdir.to_owned()), ..repository }
 }
 
 /// A sub-directory that a name stands in must be in one of the local directories, unless a URL may have it.

@@ -226,7 +226,7 @@ fn repository(
     notes: &mut Notes,
 ) -> Option<Repository> {
     let trust = said_trust(entry, notes)?;
-    Some(Repository { url, suite: suite.to_owned(), components, trust, source: entry.source.clone() })
+    Some(Repository { url, suite: suite.to_owned(), components, trust, source: entry.source.clone(), subdir: None })
 }
 
 /// The trust that an entry asks for, the distribution's own if it says nothing; `None` when its key can't be read.

@@ -83,7 +83,8 @@ fn is_dnf(target: &Target<'_>) -> bool {
 }
 
 fn made(entry: &RepositoryEntry, url: String, trust: RepositoryTrust) -> Repository {
-    Repository { url, suite: String::new(), components: Vec::new(), trust, source: entry.source.clone() }
+    let source = entry.source.clone();
+    Repository { url, suite: String::new(), components: Vec::new(), trust, source, subdir: None }
 }
 
 fn trust(target: &Target<'_>, entry: &RepositoryEntry, tops: &[&Path], notes: &mut Notes) -> Option<RepositoryTrust> {

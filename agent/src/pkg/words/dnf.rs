@@ -19,15 +19,29 @@ pub fn explain(lines: &[String], items: &[PackageItem], sources: &BTreeMap<Strin
         .or_else(|| room(&lines))
 }
 
-/// A repository whose lists can't be had.
-fn repository(lines: &[&str], sources: &BTreeMap<String, String>) -> Option<Explanation> {
+/// The id of the repository that the server doesn't have, if that is why dnf or yum failed.
+pub fn absent(lines: &[String]) -> Option<&str> {
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    let gone = |line: &&str| {
+        line.contains("Status code: 404") || line.contains("HTTPS Error 404") || line.contains("HTTP Error 404")
+    };
+    lines.iter().any(gone).then(|| unread(&lines)).flatten().map(|(id, _)| id)
+}
+
+/// The id of the repository whose lists can't be had, and why.
+fn unread<'a>(lines: &[&'a str]) -> Option<(&'a str, &'a str)> {
     let (front, end) = ("Error: Failed to download metadata for repo '", "Cannot retrieve repository metadata");
     let (id, why) = lines.iter().find_map(|line| {
         let dnf = || line.strip_prefix(front)?.split_once("': ");
         let yum = || line.contains(end).then(|| line.split_once("for repository: ")).flatten().map(|(_, id)| (id, ""));
         dnf().or_else(yum)
     })?;
-    let id = id.split(['.', ' ']).next().unwrap_or(id);
+    Some((id.split(['.', ' ']).next().unwrap_or(id), why))
+}
+
+/// A repository whose lists can't be had.
+fn repository(lines: &[&str], sources: &BTreeMap<String, String>) -> Option<Explanation> {
+    let (id, why) = unread(lines)?;
     // The line with the server's or the disk's own word.
     let detail = lines.iter().find_map(|line| line.strip_prefix("- ")).unwrap_or(why);
     Explanation::of_build(
@@ -234,6 +248,10 @@ mod tests {
             found(gone).cause,
             "the repository `/install/x` (os-2) can't be read: Curl error (7): Couldn't connect to server for http://h/x"
         );
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((absent(&lines(parse)), absent(&lines(gone))), (None, None));
+        let missing = "  - Status code: 404 for http://h/x/repodata/repomd.xml (IP: 1.2.3.4)\nError: Failed to download metadata for repo 'otherpkgs-2': Cannot download repomd.xml: All mirrors were tried";
+        assert_eq!(absent(&lines(missing)), Some("otherpkgs-2"));
     }
 
     #[test]

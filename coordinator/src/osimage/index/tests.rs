@@ -79,6 +79,7 @@ fn repository(dir: &Path, suite: &str, components: &[&str]) -> Repository {
         components: components.iter().map(|component| (*component).to_owned()).collect(),
         trust: RepositoryTrust::Unsigned,
         source: dir.display().to_string(),
+        subdir: None,
     }
 }
 
