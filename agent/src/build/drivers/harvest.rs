@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use model::arch::Arch;
+
 /// The ends of a module's file.
 const MODULE_ENDS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
 /// Some packages bring a module under this name, to be renamed by a script that isn't run here.
@@ -11,6 +13,8 @@ const RENAMED: &str = ".new";
 const DEEPEST: usize = 24;
 /// In front of what every module says of its kernel.
 const VERMAGIC: &[u8] = b"vermagic=";
+/// In front of its own name, since Linux 4.13. Behind a zero, for `srcname=` and others end alike.
+const NAME: &[u8] = b"\0name=";
 
 /// One kernel module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,10 +100,39 @@ pub(super) fn packages_in(folder: &Path) -> Vec<PathBuf> {
 
 /// The kernel release that a module was built for, from its bytes.
 pub(super) fn built_for(module: &[u8]) -> Option<String> {
-    let at = module.windows(VERMAGIC.len()).position(|window| window == VERMAGIC)? + VERMAGIC.len();
+    told(module, VERMAGIC)
+}
+
+/// What a module calls itself, whatever its file is called.
+pub(super) fn own_name(module: &[u8]) -> Option<String> {
+    let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    told(module, NAME).filter(is_plain)
+}
+
+fn told(module: &[u8], mark: &[u8]) -> Option<String> {
+    let at = module.windows(mark.len()).position(|window| window == mark)? + mark.len();
     let rest = &module[at..];
     let end = rest.iter().position(|byte| *byte == b' ' || *byte == 0)?;
-    std::str::from_utf8(&rest[..end]).ok().filter(|release| !release.is_empty()).map(str::to_owned)
+    std::str::from_utf8(&rest[..end]).ok().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Whether a module's code is of an architecture. One that doesn't say so is left to the kernel's release.
+pub(super) fn runs_on(module: &[u8], arch: Arch) -> bool {
+    let machine = match arch {
+        Arch::X86 => 3,
+        Arch::Ppc64 | Arch::Ppc64le => 21,
+        Arch::S390x => 22,
+        Arch::X86_64 => 62,
+        Arch::Aarch64 => 183,
+    };
+    match module {
+        // Both of its bytes, in the order of either end.
+        [0x7f, b'E', b'L', b'F', _, end, ..] if module.len() > 20 => {
+            let bytes = [module[18], module[19]];
+            machine == if *end == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+        }
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -142,5 +175,16 @@ mod tests {
         for none in [&b"\x7fELF"[..], b"vermagic=", b"vermagic= SMP"] {
             assert_eq!(built_for(none), None);
         }
+        assert_eq!(own_name(bytes).as_deref(), Some("x"));
+        assert_eq!(own_name(b"\x7fELF...\0srcname=x\0name=../x\0"), None);
+    }
+
+    #[test]
+    fn a_module_of_another_architecture_is_known() {
+        let elf =
+            |end: u8, machine: [u8; 2]| [&[0x7f, b'E', b'L', b'F', 2, end], &[0; 12][..], &machine, &[0; 9]].concat();
+        assert!(runs_on(&elf(1, [62, 0]), Arch::X86_64) && !runs_on(&elf(1, [62, 0]), Arch::Aarch64));
+        assert!(runs_on(&elf(2, [0, 22]), Arch::S390x) && !runs_on(&elf(1, [0, 22]), Arch::S390x));
+        assert!(runs_on(b"no module", Arch::X86_64));
     }
 }

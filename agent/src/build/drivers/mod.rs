@@ -1,8 +1,12 @@
 //! Newer drivers for the image's kernel, from driver disks and driver packages (XCAT.md 6.8): modules and firmware are
 //! copied into the tree before any script runs; the initrd stage runs depmod and puts the names in front of its list.
 
+mod cpio;
+mod ext;
 mod harvest;
+mod image;
 mod unpack;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +14,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model::plan::{DriverSource, SourceKind, Take};
+use rootfs::remove::remove_tree;
 
 use self::harvest::{Firmware, Harvest, Module};
+use self::unpack::Disk;
 use super::context::{Context, State};
-use super::failure::StageError;
+use super::failure::{StageError, chain};
 use super::place::Place;
 use crate::worker::report::StageLog;
 
@@ -57,25 +63,40 @@ impl Taker<'_> {
                 packages.iter().enumerate().try_for_each(|(at, path)| self.package(path, &desk.join(at.to_string())))
             }
             SourceKind::Package => self.package(&source.path, &desk.join("0")),
-        }
+        }?;
+        clear(&desk)
     }
 
     /// Everything is taken from a disk, and from the packages on it.
     fn disk(&mut self, path: &Path, desk: &Path) -> Result<(), StageError> {
         self.log.say(format!("driver disk {}", path.display()));
-        let Some(content) = unpack::disk(path, desk, self.log)? else {
-            self.warnings
-                .push(format!("the driver disk `{}` has not correct format and is passed over", path.display()));
-            return Ok(());
+        let folders = match unpack::disk(path, desk, self.log)? {
+            Disk::Content(folders) => folders,
+            Disk::NotOne(why) => {
+                let path = path.display();
+                self.warnings
+                    .push(format!("the driver disk `{path}` has not correct format and is passed over: {why}"));
+                return Ok(());
+            }
         };
         let all = |_: &str| true;
-        let mut harvest = harvest::gather(&content);
-        for (at, package) in std::mem::take(&mut harvest.packages).iter().enumerate() {
-            let folder = desk.join(format!("package-{at}"));
-            unpack::package(package, &folder, self.log)?;
-            self.take(harvest::gather(&folder), package, &all)?;
+        let mut empty = true;
+        for (at, folder) in folders.iter().enumerate() {
+            let mut harvest = harvest::gather(folder);
+            empty &= harvest == Harvest::default();
+            for (number, package) in std::mem::take(&mut harvest.packages).iter().enumerate() {
+                let folder = desk.join(format!("package-{at}-{number}"));
+                unpack::package(package, &folder, self.log)?;
+                self.take(harvest::gather(&folder), package, &all)?;
+                clear(&folder)?;
+            }
+            self.take(harvest, path, &all)?;
         }
-        self.take(harvest, path, &all)
+        if empty {
+            let path = path.display();
+            self.warnings.push(format!("the driver disk `{path}` holds neither modules nor firmware nor packages"));
+        }
+        Ok(())
     }
 
     fn package(&mut self, path: &Path, folder: &Path) -> Result<(), StageError> {
@@ -83,7 +104,9 @@ impl Taker<'_> {
         unpack::package(path, folder, self.log)?;
         let drivers = &self.context.plan.drivers;
         let named: BTreeSet<String> = drivers.named.iter().map(|name| harvest::module_name(name)).collect();
-        self.take(harvest::gather(folder), path, &|name| drivers.take == Take::All || named.contains(name))
+        let wanted = |name: &str| drivers.take == Take::All || named.contains(name);
+        self.take(harvest::gather(folder), path, &wanted)?;
+        clear(folder)
     }
 
     fn take(&mut self, harvest: Harvest, source: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<(), StageError> {
@@ -106,11 +129,17 @@ impl Taker<'_> {
 
     /// Whether a module was built for the image's kernel, or the user says that it doesn't matter.
     fn fits(&mut self, module: &Module) -> Result<bool, StageError> {
-        let built_for = harvest::built_for(&unpack::module(&module.path)?);
-        if built_for.as_deref() == Some(self.kernel) {
+        let bytes = unpack::module(&module.path, &self.context.work.join("drivers"), self.log)?;
+        let built_for = harvest::built_for(&bytes);
+        let (name, kernel, arch) = (&module.name, self.kernel, self.context.plan.arch);
+        if !harvest::runs_on(&bytes, arch) {
+            // On a disk for several architectures the last one would win with --ignorekernelchk.
+            self.warnings.push(format!("driver {name} is for another architecture than {arch}; it is left out"));
+            return Ok(false);
+        }
+        if built_for.as_deref() == Some(kernel) {
             return Ok(true);
         }
-        let (name, kernel) = (&module.name, self.kernel);
         let built_for = built_for.unwrap_or_else(|| "no kernel that it names".to_owned());
         let text = format!("driver {name} was built for {built_for}, and the image's kernel is {kernel}");
         if self.context.plan.wish.ignore_kernel_check {
@@ -136,6 +165,7 @@ impl Taker<'_> {
             }
             None => format!("{folder}/{NEW}/{}", module.file),
         };
+        place.remove(&to)?;
         copy(&module.path, &place.spot(&to)?)?;
         Ok(to)
     }
@@ -150,7 +180,15 @@ fn firmware(place: Place<'_>, file: &Firmware) -> Result<(), StageError> {
     }
 }
 
+/// What was unpacked goes as soon as it has been gone through: each source is bounded, their number is not.
+fn clear(folder: &Path) -> Result<(), StageError> {
+    remove_tree(folder).map(|_| ()).map_err(|error| StageError::node(chain(&error), ""))
+}
+
 fn copy(from: &Path, to: &PathBuf) -> Result<(), StageError> {
     fs::copy(from, to).map_err(StageError::file("copy", from))?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o644)).map_err(StageError::file("write", to))
 }
+
+#[cfg(test)]
+mod tests;
