@@ -6,15 +6,19 @@ set -euo pipefail
 build=(gcc libc6-dev ca-certificates)
 # What an agent builds Debian images with, and what it calls.
 agent=(mmdebstrap debian-archive-keyring util-linux cpio)
+# What an agent opens driver disks and driver packages with, where definitions name any.
+drivers=(libarchive-tools e2fsprogs mtools rpm gzip xz-utils zstd)
 # What the tests prove things with: other implementations of the formats, and a machine to boot.
 proof=(gzip pigz tar zstd acl attr libcap2-bin openssl qemu-system-x86)
+# What the tests make driver disks with.
+disks=(xorriso genisoimage e2fsprogs dosfstools mtools)
 # What the tests make their RPM distribution with (tests/el9), and install it.
 rpm=(dnf rpm createrepo-c gnupg)
 
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${agent[@]}") ;;
-    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" debootstrap) ;;
+    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" debootstrap) ;;
     *) echo "usage: $0 build|demo|test" >&2; exit 2 ;;
 esac
 
