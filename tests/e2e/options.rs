@@ -9,6 +9,9 @@ use tests::Site;
 
 use super::images::BOOTABLE;
 
+/// What the disks of each kind bring, and the one that was asked for of a package.
+const NEW_DRIVERS: [&str; 5] = ["diskdrv", "isodrv", "extdrv", "fatdrv", "rpmdrv"];
+
 fn attribute<'a>(plan: &'a Value, name: &str) -> &'a Value {
     let all = plan["attributes"].as_array().unwrap();
     all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("no {name} in {all:?}"))
@@ -84,7 +87,9 @@ fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrd
     for initrd in initrds {
         let has = |list: &str, name: &str| initrd[list].as_array().unwrap().iter().any(|one| one == name);
         assert!(has("drivers", "virtio_net") && has("missing", "nosuchdriver"), "{initrd}");
-        assert!(has("drivers", "diskdrv") && has("drivers", "rpmdrv"), "{initrd}");
+        for driver in NEW_DRIVERS {
+            assert!(has("drivers", driver), "{driver}: {initrd}");
+        }
         assert!(initrd["modules"].as_u64().unwrap() > 50, "{initrd}");
     }
     let shown = site.cli.ok("builds show 2");
@@ -104,10 +109,9 @@ fn the_kernel_and_the_drivers_that_are_asked_for_are_in_the_image_and_its_initrd
 fn newer_drivers_are_in_the_tree(tree: &Path, kernel: &str, warnings: &[Value]) {
     let modules = tree.join("lib/modules").join(kernel);
     let there = |name: &str| modules.join("kernel/drivers/driverdisk").join(name).exists();
-    assert!(
-        there("diskdrv.ko") && there("rpmdrv.ko"),
-        "modules of a disk, and the one that was asked for of a package"
-    );
+    for driver in NEW_DRIVERS {
+        assert!(there(&format!("{driver}.ko")), "{driver}");
+    }
     assert!(!there("notasked.ko") && !there("otherdrv.ko"), "neither the rest of a package nor another kernel's");
     let dummy = modules.join("kernel/drivers/net/dummy.ko");
     let replaced = fs::read(&dummy).unwrap();
@@ -123,7 +127,7 @@ fn shell(folder: &Path, script: &str) {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A driver disk and a driver package with a real module of this kernel under several names.
+/// Driver disks and a driver package with a real module of this kernel under several names.
 fn driver_sources(site: &Site, kernel: &str) -> String {
     let desk = site.path("drivers");
     fs::create_dir_all(&desk).unwrap();
@@ -149,8 +153,18 @@ fn driver_sources(site: &Site, kernel: &str) -> String {
     write("rpm/extra/rpmdrv.ko", &module);
     write("rpm/extra/notasked.ko", &module);
     shell(&desk.join("dud"), &format!("find . | cpio -o -H newc --quiet | gzip > {}/dud.img", install.display()));
+    for name in ["iso", "ext", "fat"] {
+        shell(&desk, &format!("mkdir {name}; cp dud/rhdd3 {name}/; cp dummy.ko {name}/{name}drv.ko"));
+    }
+    let script = "xorriso -as mkisofs -R -o TO/dud.iso iso\n\
+                  truncate -s 4M ext.img; mke2fs -q -F -t ext4 -d ext ext.img; gzip -c ext.img > TO/ext.img.gz\n\
+                  truncate -s 1440k TO/fat.img; mkfs.vfat TO/fat.img; mcopy -s -i TO/fat.img fat/* ::";
+    shell(&desk, &script.replace("TO", &install.display().to_string()));
     package(&desk, &install, kernel);
-    format!("dud:{0}/dud.img,rpm:{0}/kmod-fixture.rpm", install.display())
+    format!(
+        "dud:{0}/dud.img,dud:{0}/dud.iso,dud:{0}/ext.img.gz,dud:{0}/fat.img,rpm:{0}/kmod-fixture.rpm",
+        install.display()
+    )
 }
 
 fn package(desk: &Path, install: &Path, kernel: &str) {
