@@ -73,13 +73,7 @@ impl Holdings<'_> {
 
     /// `None` if they can't be looked into, or if that is a problem of its own.
     fn read(&self, repositories: &[Repository], notes: &mut Notes) -> Option<Vec<Arc<Stock>>> {
-        match self.indexes.read(repositories, self.system, self.arch) {
-            Ok(stocks) => stocks,
-            Err(problems) => {
-                problems.into_iter().for_each(|problem| notes.problem_once(problem.message));
-                None
-            }
-        }
+        self.indexes.read(repositories, self.system, self.arch, notes)
     }
 
     fn check_passes(&self, passes: &[Pass], stocks: &[Arc<Stock>], notes: &mut Notes) {

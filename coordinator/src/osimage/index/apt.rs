@@ -7,34 +7,44 @@ use model::arch::Arch;
 
 use super::file::{Checksum, Damage, Packing};
 use super::stock::{Alternative, Id, Needs, Package, Relation, Stock, Version};
+use super::weight::PIECE;
 
 /// A stanza's field with its continuation lines; some kernels' dependencies have 60 KB.
 const MAX_LINE: u64 = 4 << 20;
+/// Dependencies of one package, however many fields they stand in.
+const MAX_DEPENDS: usize = 16 << 20;
 /// The names of an index, those read first that take least to unpack.
 const INDEXES: [&str; 4] = ["Packages", "Packages.gz", "Packages.zst", "Packages.xz"];
 
-/// What a `Release` says of the files beside it.
+/// What a `Release` says of the package lists beside it: each with its checksum.
 #[derive(Debug, Default)]
-pub(super) struct Release {
-    files: Vec<(String, Checksum)>,
+pub(super) struct Release<'a> {
+    files: Vec<(&'a str, &'a str)>,
 }
 
-impl Release {
+impl<'a> Release<'a> {
     /// Of `Release` or `InRelease`, whose signature is apt's affair.
-    pub(super) fn read(text: &str) -> Self {
+    pub(super) fn read(text: &'a str) -> Self {
         let (mut files, mut sha256) = (Vec::new(), false);
         for line in text.lines() {
             if !line.starts_with(' ') {
                 sha256 = line.trim_end() == "SHA256:";
-            } else if sha256 && let [sum, _, place] = line.split_whitespace().collect::<Vec<_>>()[..] {
-                files.push((place.to_owned(), Checksum::named("sha256", sum)));
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            if sha256
+                && let (Some(sum), Some(_), Some(place), None) =
+                    (words.next(), words.next(), words.next(), words.next())
+                && INDEXES.contains(&place.rsplit('/').next().unwrap_or(place))
+            {
+                files.push((place.trim_start_matches("./"), sum));
             }
         }
         Self { files }
     }
 
-    fn checksum(&self, place: &str) -> Option<&Checksum> {
-        self.files.iter().find(|(name, _)| name.trim_start_matches("./") == place).map(|(_, checksum)| checksum)
+    fn checksum(&self, place: &str) -> Option<Checksum> {
+        self.files.iter().find(|(name, _)| *name == place).map(|(_, sum)| Checksum::named("sha256", sum))
     }
 }
 
@@ -43,7 +53,7 @@ pub(super) fn indexes(
     directory: &Path,
     components: &[String],
     arch: Arch,
-    release: &Release,
+    release: &Release<'_>,
 ) -> Option<Vec<(PathBuf, Checksum)>> {
     let mut folders: Vec<String> = Vec::new();
     for component in components {
@@ -61,7 +71,7 @@ pub(super) fn indexes(
         match names.iter().find(listed).or(names.first()) {
             Some(name) => {
                 let place = format!("{folder}{name}");
-                let checksum = release.checksum(&place).cloned().unwrap_or_default();
+                let checksum = release.checksum(&place).unwrap_or_default();
                 found.push((directory.join(place), checksum));
             }
             None if ["Packages.bz2", "Packages.lz4"].iter().any(there) => return None,
@@ -78,6 +88,8 @@ struct Stanza {
     version: String,
     arch: String,
     depends: Vec<String>,
+    /// Of these, in memory.
+    length: usize,
     provides: String,
     base: bool,
 }
@@ -97,7 +109,7 @@ pub(super) fn read(mut document: impl BufRead, arch: Arch, stock: &mut Stock) ->
         if text.is_empty() {
             finish(std::mem::take(&mut stanza), arch, stock)?;
         } else if let Some((field, value)) = text.split_once(':') {
-            take(&mut stanza, field, value.trim());
+            take(&mut stanza, field, value.trim())?;
         } else if !text.starts_with([' ', '\t', '#']) {
             return Err(Damage::Content(format!("`{text:.40}` is no line of a package list")));
         }
@@ -107,22 +119,30 @@ pub(super) fn read(mut document: impl BufRead, arch: Arch, stock: &mut Stock) ->
     }
 }
 
-fn take(stanza: &mut Stanza, field: &str, value: &str) {
+fn take(stanza: &mut Stanza, field: &str, value: &str) -> Result<(), Damage> {
     match field {
         "Package" => value.clone_into(&mut stanza.name),
         "Version" => value.clone_into(&mut stanza.version),
         "Architecture" => value.clone_into(&mut stanza.arch),
         // Recommends are left out, for agents install without them.
-        "Depends" | "Pre-Depends" => stanza.depends.push(value.to_owned()),
+        "Depends" | "Pre-Depends" => {
+            // A field costs something though it be empty.
+            stanza.length += value.len() + size_of::<String>() + PIECE;
+            if stanza.length > MAX_DEPENDS {
+                return Err(Damage::Content("the dependencies of a package in it are too long".to_owned()));
+            }
+            stanza.depends.push(value.to_owned());
+        }
         "Provides" => value.clone_into(&mut stanza.provides),
         "Essential" => stanza.base |= value == "yes",
         "Priority" => stanza.base |= value == "required",
         _ => {}
     }
+    Ok(())
 }
 
 fn finish(stanza: Stanza, arch: Arch, stock: &mut Stock) -> Result<(), Damage> {
-    let Stanza { name, version, arch: own, depends, provides, base } = stanza;
+    let Stanza { name, version, arch: own, depends, provides, base, .. } = stanza;
     if name.is_empty() && version.is_empty() {
         return Ok(());
     }
@@ -138,7 +158,9 @@ fn finish(stanza: Stanza, arch: Arch, stock: &mut Stock) -> Result<(), Damage> {
         for alternative in dependency.split('|').filter(|text| !text.trim().is_empty()) {
             alternatives.push(self::alternative(alternative, stock)?);
         }
-        choices.push(alternatives.into());
+        if !alternatives.is_empty() {
+            choices.push(stock.choice(alternatives)?);
+        }
     }
     let mut provided: Vec<Id> = Vec::new();
     for text in provides.split(',').filter(|text| !text.trim().is_empty()) {
@@ -170,11 +192,11 @@ fn alternative(text: &str, stock: &mut Stock) -> Result<Alternative, Damage> {
                 ">>" => Relation::Later,
                 _ => Relation::AtLeast,
             };
-            Some((relation, stock.name(version.trim())?))
+            Some((relation, version.trim()))
         }
         None => None,
     };
-    Ok(Alternative { name: stock.name(name)?, relation })
+    Ok(stock.alternative(name, relation)?)
 }
 
 #[cfg(test)]

@@ -19,32 +19,35 @@ pub(crate) struct Closure<'a> {
 impl<'a> Closure<'a> {
     /// All that comes with these packages, and with those that are in every image.
     pub(crate) fn of(shelf: &'a Shelf<'a>, seeds: impl IntoIterator<Item = Place>) -> Self {
-        let mut closure = Self { shelf, reached: HashSet::new() };
-        let mut open: VecDeque<Place> = seeds.into_iter().collect();
+        // Each package waits its turn once, however many ask for it: a few names may stand for all that there are.
+        let (mut reached, mut open) = (HashSet::new(), VecDeque::new());
+        let mut reach = |places: Vec<Place>, open: &mut VecDeque<Place>| {
+            open.extend(places.into_iter().filter(|place| reached.insert(*place)));
+        };
+        reach(seeds.into_iter().collect(), &mut open);
         for (stock, held) in shelf.stocks.iter().enumerate() {
-            open.extend(held.base.iter().map(|package| Place { stock, package: *package }));
+            reach(held.base.iter().map(|package| Place { stock, package: *package }).collect(), &mut open);
         }
-        // A name is looked up once, however many ask for it.
-        let mut asked: HashSet<&str> = HashSet::new();
+        // A name is looked up once, and so is a dependency of one repository's.
+        let (mut asked, mut met) = (HashSet::new(), HashSet::new());
         while let Some(place) = open.pop_front() {
-            if !closure.reached.insert(place) {
-                continue;
-            }
             let (stock, package) = shelf.at(place);
             match &package.needs {
                 Needs::Names(names) => {
                     for name in names.iter().map(|id| stock.text(*id)) {
                         if asked.insert(name) {
-                            open.extend(shelf.called(name));
+                            reach(shelf.called(name), &mut open);
                         }
                     }
                 }
                 Needs::Choices(choices) => {
-                    open.extend(choices.iter().flat_map(|alternatives| first_there(shelf, stock, alternatives)));
+                    for alternatives in choices.iter().filter(|one| met.insert((place.stock, *one))) {
+                        reach(first_there(shelf, stock, alternatives), &mut open);
+                    }
                 }
             }
         }
-        closure
+        Self { shelf, reached }
     }
 
     /// Whether one of the packages has a name, or provides one, that passes a test.

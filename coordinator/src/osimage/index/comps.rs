@@ -3,8 +3,8 @@
 use std::io::BufRead;
 
 use super::file::Damage;
-use super::stock::Group;
-use super::xml::{Token, Xml};
+use super::stock::{Group, Stock};
+use super::xml::{Token, Xml, gather};
 
 /// Fedora has two hundred groups.
 const MAX_GROUPS: usize = 2_000;
@@ -23,7 +23,7 @@ enum Text {
 
 /// Adds groups and environments. Of a group's packages those that are mandatory, default or conditional count, of an
 /// environment's groups all.
-pub(super) fn read(document: impl BufRead, groups: &mut Vec<Group>) -> Result<(), Damage> {
+pub(super) fn read(document: impl BufRead, stock: &mut Stock) -> Result<(), Damage> {
     let mut xml = Xml::new(document, "comps");
     let (mut group, mut kind, mut said) = (None::<Group>, Text::Other, String::new());
     loop {
@@ -43,15 +43,15 @@ pub(super) fn read(document: impl BufRead, groups: &mut Vec<Group>) -> Result<()
                 };
                 said.clear();
             }
-            Token::Text(piece) if kind != Text::Other => said.push_str(&piece),
+            Token::Text(piece) if kind != Text::Other => gather(&mut said, &piece)?,
             Token::Close => {
                 if let Some(group) = &mut group {
-                    take(group, std::mem::replace(&mut kind, Text::Other), said.trim())?;
+                    take(group, std::mem::replace(&mut kind, Text::Other), said.trim(), stock)?;
                 }
                 if depth == 2 {
-                    groups.extend(group.take());
+                    stock.groups.extend(group.take());
                 }
-                if groups.len() > MAX_GROUPS {
+                if stock.groups.len() > MAX_GROUPS {
                     return Err(Damage::Content(format!("it has more than {MAX_GROUPS} groups")));
                 }
             }
@@ -61,15 +61,15 @@ pub(super) fn read(document: impl BufRead, groups: &mut Vec<Group>) -> Result<()
     }
 }
 
-fn take(group: &mut Group, kind: Text, text: &str) -> Result<(), Damage> {
+fn take(group: &mut Group, kind: Text, text: &str, stock: &mut Stock) -> Result<(), Damage> {
     if group.names.len() + group.packages.len() + group.groups.len() > MAX_ENTRIES {
         return Err(Damage::Content(format!("a group has more than {MAX_ENTRIES} entries")));
     }
     match kind {
-        Text::Id => text.clone_into(&mut group.id),
-        Text::Name => group.names.push(text.to_owned()),
-        Text::Package => group.packages.push(text.to_owned()),
-        Text::Group => group.groups.push(text.to_owned()),
+        Text::Id => group.id = stock.owned(text)?,
+        Text::Name => group.names.push(stock.owned(text)?),
+        Text::Package => group.packages.push(stock.owned(text)?),
+        Text::Group => group.groups.push(stock.owned(text)?),
         Text::Other => {}
     }
     Ok(())
@@ -88,14 +88,15 @@ mod tests {
             <environment><id>minimal</id><name>Minimal Install</name>
               <grouplist><groupid>core</groupid></grouplist><optionlist><groupid>standard</groupid></optionlist>
             </environment></comps>"#;
-        let mut groups = Vec::new();
-        read(text.as_bytes(), &mut groups).unwrap();
+        let mut stock = Stock::default();
+        read(text.as_bytes(), &mut stock).unwrap();
+        let groups = &stock.groups;
         let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0].id, "core");
         assert_eq!(groups[0].names, strings(&["Core", "Kern & Mehr"]));
         assert_eq!(groups[0].packages, strings(&["bash", "vim", "old"]));
         assert_eq!(groups[1].groups, strings(&["core", "standard"]));
-        assert!(read("<metadata/>".as_bytes(), &mut groups).is_err());
+        assert!(read("<metadata/>".as_bytes(), &mut stock).is_err());
     }
 }

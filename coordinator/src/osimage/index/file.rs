@@ -6,10 +6,12 @@ use std::path::Path;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::super::files::{read_regular, reason};
-use super::stock::TooMany;
+use super::weight::{TooMuch, Weight};
 use super::xml::XmlError;
 
-/// A packed index; Fedora's largest has 30 MB.
+/// What leads to the indexes, `repomd.xml` or `Release`; that of Ubuntu has 300 KB.
+const MAX_TOP: u64 = 8 << 20;
+/// An index as it lies on disk, packed or not; Fedora's largest has 30 MB packed and 250 MB unpacked.
 const MAX_PACKED: u64 = 256 << 20;
 /// An unpacked index; Fedora's largest has 250 MB.
 const MAX_UNPACKED: u64 = 768 << 20;
@@ -28,7 +30,7 @@ pub(super) enum Damage {
     #[error("cannot be understood: {0}")]
     Content(String),
     #[error("cannot be read")]
-    TooMany(#[from] TooMany),
+    TooMuch(#[from] TooMuch),
 }
 
 /// The checksum of an index.
@@ -83,9 +85,16 @@ impl Packing {
     }
 }
 
-/// The bytes of an index as they lie on disk, if they are the right ones.
-pub(super) fn bytes(path: &Path, checksum: &Checksum) -> Result<Vec<u8>, Damage> {
-    let bytes = read_regular(path, MAX_PACKED).map_err(Damage::Read)?;
+/// The bytes of what leads to the indexes.
+pub(super) fn top(path: &Path) -> Result<Vec<u8>, Damage> {
+    read_regular(path, MAX_TOP).map_err(Damage::Read)
+}
+
+/// The bytes of an index as they lie on disk, if they are the right ones; they are weighed before they are read.
+pub(super) fn bytes(path: &Path, checksum: &Checksum, weight: &mut Weight) -> Result<Vec<u8>, Damage> {
+    let len = path.metadata().map_err(Damage::Read)?.len().min(MAX_PACKED);
+    weight.hold(usize::try_from(len).unwrap_or(usize::MAX))?;
+    let bytes = read_regular(path, len).map_err(Damage::Read)?;
     if checksum.holds(&bytes) { Ok(bytes) } else { Err(Damage::Checksum) }
 }
 

@@ -1,6 +1,6 @@
 //! What `@name` in a list stands for: a module stream, an environment or a group (XCAT.md 3.2).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::shelf::{Meaning, Shelf, glob};
 use super::stock::{Group, Modules, Stream};
@@ -27,24 +27,25 @@ impl<'a> Shelf<'a> {
         if streams.is_empty() && groups.is_empty() {
             return if unknown { Meaning::Taken } else { Meaning::Nothing };
         }
-        let within = |one: &Group| self.groups().filter(|other| one.groups.contains(&other.id)).collect::<Vec<_>>();
-        let of_groups = groups.iter().flat_map(|one| {
-            let inner = within(one).into_iter().flat_map(|other| &other.packages);
-            one.packages.iter().chain(inner)
-        });
+        let inner: HashSet<&str> = groups.iter().flat_map(|one| &one.groups).map(String::as_str).collect();
+        let inner = self.groups().filter(|other| inner.contains(other.id.as_str()));
+        let of_groups = groups.into_iter().chain(inner).flat_map(|one| &one.packages);
         self.of_words(streams.into_iter().flat_map(|one| &one.words).chain(of_groups))
     }
 
     /// The packages that a group or a stream lists; one that there isn't is left out, as dnf does.
     fn of_words<'b>(&self, words: impl IntoIterator<Item = &'b String>) -> Meaning {
-        let mut places = Vec::new();
+        // A package is taken once, however often it is listed.
+        let (mut places, mut taken) = (Vec::new(), HashSet::new());
         for word in words {
             // `name-epoch:version-release.arch`: the name decides.
             let name = match word.split_once(':') {
                 Some((front, _)) => front.rsplit_once('-').map_or(word.as_str(), |(name, _)| name),
                 None => word,
             };
-            places.extend(self.named(name));
+            if taken.insert(name) {
+                places.extend(self.named(name));
+            }
         }
         if places.is_empty() { Meaning::Taken } else { Meaning::Packages(places) }
     }

@@ -1,11 +1,13 @@
 //! What local repositories hold, read from their indexes before anything is dispatched.
 //!
-//! [`Indexes`] reads a repository and keeps what it read for as long as the index is the same, because that of a real
-//! one has 60 MB of XML. [`Shelf`] then says what a name of a list stands for, and [`Closure`] what may come with it.
+//! [`Indexes`] reads a repository and keeps what it read for as long as the index is the same ([`cache`]), because that
+//! of a real one has 60 MB of XML. What it reads may be hostile or broken: everything has a limit ([`weight`], [`file`]).
+//! [`Shelf`] then says what a name of a list stands for, and [`Closure`] what may come with it.
 //! Repositories behind a URL are never read, nor those that are packed in a way that isn't known here. It must be
 //! called where blocking is allowed.
 
 mod apt;
+mod cache;
 mod closure;
 mod comps;
 mod debversion;
@@ -16,52 +18,37 @@ mod primary;
 mod repomd;
 mod shelf;
 mod stock;
+mod weight;
 mod xml;
 
 use std::fs;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use model::arch::Arch;
 use model::plan::Repository;
-use model::problem::Problem;
 use sha2::{Digest, Sha256};
 
+use cache::{Cache, Key};
 pub(crate) use closure::Closure;
 use file::{Checksum, Damage, Packing};
 pub(crate) use shelf::{Meaning, Shelf};
 pub(crate) use stock::Stock;
+use weight::{Living, TooMuch, Weight};
 
 use super::apt_tree;
+use super::notes::Notes;
 use super::release::System;
-
-/// Two releases for two architectures, with their updates and additional packages.
-const MAX_KEPT: usize = 16;
-/// Packages in all that are kept: a hundred thousand take some hundred megabytes.
-const MAX_KEPT_PACKAGES: usize = 150_000;
 
 /// The indexes that were read last. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Indexes {
-    kept: Arc<Mutex<Vec<Kept>>>,
-}
-
-/// One repository as it was read.
-#[derive(Debug)]
-struct Kept {
-    key: Key,
-    stock: Arc<Stock>,
-}
-
-/// What must be the same for an index to be the same.
-#[derive(Debug, PartialEq, Eq)]
-struct Key {
-    arch: Arch,
-    /// Of `repomd.xml` or `Release`.
-    digest: Vec<u8>,
-    /// The files that it leads to, with their sizes and times.
-    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    cache: Arc<Cache>,
+    /// What all take that are in memory.
+    living: Living,
+    /// Held while one index is unpacked, whose window may be large; what is read from a disk was read before.
+    unpacking: Arc<Mutex<()>>,
 }
 
 /// What is to be read of a repository.
@@ -87,40 +74,42 @@ enum Kind {
 }
 
 impl Indexes {
-    /// What repositories hold, in their order, or what is wrong with them; `None` if one of them can't be looked into.
+    /// What repositories hold, in their order; `None` if one of them can't be looked into. What is wrong with one is a
+    /// problem; that there is no memory left for it is a warning, for it was looked into only to know earlier.
     pub(super) fn read(
         &self,
         repositories: &[Repository],
         system: System,
         arch: Arch,
-    ) -> Result<Option<Vec<Arc<Stock>>>, Vec<Problem>> {
-        let (mut stocks, mut problems) = (Vec::new(), Vec::new());
+        notes: &mut Notes,
+    ) -> Option<Vec<Arc<Stock>>> {
+        let (mut stocks, mut damaged) = (Vec::new(), false);
         for repository in repositories {
-            let Some(directory) = repository.local_path() else { return Ok(None) };
+            let directory = repository.local_path()?;
             let read = match system {
                 System::Apt => self.apt(directory, repository, arch),
                 System::Dnf => self.rpm(directory, arch),
-                System::Zypper => return Ok(None),
+                System::Zypper => return None,
             };
             match read {
-                Ok(Some(stock)) => stocks.push(stock),
-                Ok(None) => return Ok(None),
-                Err((path, damage)) => problems.push(Problem::new(format!(
-                    "the repository `{}` is damaged: `{}` {}; copy it again from where it comes, or make its index again{}",
-                    directory.display(),
-                    path.display(),
-                    crate::chain::chain(&damage),
-                    if system == System::Dnf { " (`createrepo_c`)" } else { "" },
-                ))),
+                Ok(stock) => stocks.push(stock?),
+                Err((_, Damage::TooMuch(crowded @ TooMuch::Crowded(_)))) => {
+                    notes.warn_once(not_looked_into(directory, crowded));
+                    return None;
+                }
+                Err((path, damage)) => {
+                    damaged = true;
+                    notes.problem_once(said(directory, &path, &damage, system));
+                }
             }
         }
-        if problems.is_empty() { Ok(Some(stocks)) } else { Err(problems) }
+        (!damaged).then_some(stocks)
     }
 
     fn rpm(&self, directory: &Path, arch: Arch) -> Result<Option<Arc<Stock>>, (PathBuf, Damage)> {
         let path = directory.join("repodata/repomd.xml");
         let at = |damage| (path.clone(), damage);
-        let top = file::bytes(&path, &Checksum::None).map_err(at)?;
+        let top = file::top(&path).map_err(at)?;
         let entries = repomd::read(top.as_slice()).map_err(at)?;
         let first = |kinds: &[&str]| {
             let of_kind = |kind: &&str| entries.iter().find(|entry| entry.kind == *kind);
@@ -145,35 +134,35 @@ impl Indexes {
         let path = ["InRelease", "Release"].map(|name| directory.join(name)).into_iter().find(|path| path.is_file());
         // A flat repository that is trusted needs none.
         let top = match path {
-            Some(path) => file::bytes(&path, &Checksum::None).map_err(|damage| (path, damage))?,
+            Some(path) => file::top(&path).map_err(|damage| (path, damage))?,
             None => Vec::new(),
         };
-        let release = apt::Release::read(&String::from_utf8_lossy(&top));
+        let text = String::from_utf8_lossy(&top);
+        let release = apt::Release::read(&text);
         let Some(indexes) = apt::indexes(&directory, &repository.components, arch, &release) else { return Ok(None) };
         let parts = indexes.into_iter().map(|(path, checksum)| Part { path, checksum, kind: Kind::Packages });
-        self.kept_or_read(Contents { arch, top, parts: parts.collect() })
+        let parts = parts.collect();
+        self.kept_or_read(Contents { arch, top, parts })
     }
 
-    /// One repository is read at a time: what that takes in memory, it takes once.
     fn kept_or_read(&self, contents: Contents) -> Result<Option<Arc<Stock>>, (PathBuf, Damage)> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = contents.key();
-        if let Some(position) = kept.iter().position(|one| one.key == key) {
-            let again = kept.remove(position);
-            let stock = again.stock.clone();
-            kept.push(again);
-            return Ok(Some(stock));
-        }
-        let Some(stock) = contents.read()? else { return Ok(None) };
-        let stock = Arc::new(stock);
-        kept.push(Kept { key, stock: stock.clone() });
-        let too_many = |kept: &[Kept]| {
-            kept.len() > MAX_KEPT || kept.iter().map(|one| one.stock.packages.len()).sum::<usize>() > MAX_KEPT_PACKAGES
-        };
-        while kept.len() > 1 && too_many(&kept) {
-            kept.remove(0);
-        }
-        Ok(Some(stock))
+        self.cache.get(contents.key(), || {
+            let mut stock = Stock::among(&self.living);
+            for part in &contents.parts {
+                let Some(packing) = Packing::of(&part.path.to_string_lossy()) else { return Ok(None) };
+                let read = self.add(part, packing, contents.arch, &mut stock);
+                read.map_err(|damage| (part.path.clone(), damage))?;
+            }
+            Ok(Some(stock))
+        })
+    }
+
+    /// Reads a part from its disk, and then, one at a time, what is packed in it.
+    fn add(&self, part: &Part, packing: Packing, arch: Arch, stock: &mut Stock) -> Result<(), Damage> {
+        let mut weight = Weight::of(&self.living);
+        let bytes = file::bytes(&part.path, &part.checksum, &mut weight)?;
+        let _one = self.unpacking.lock().unwrap_or_else(PoisonError::into_inner);
+        part.kind.read(file::unpacked(packing, &bytes)?, arch, stock)
     }
 }
 
@@ -190,29 +179,34 @@ impl Contents {
             files: self.parts.iter().map(stamp).collect(),
         }
     }
+}
 
-    /// `None` if a part is packed in a way that isn't known here.
-    fn read(&self) -> Result<Option<Stock>, (PathBuf, Damage)> {
-        let mut stock = Stock::default();
-        for part in &self.parts {
-            let Some(packing) = Packing::of(&part.path.to_string_lossy()) else { return Ok(None) };
-            part.read(packing, self.arch, &mut stock).map_err(|damage| (part.path.clone(), damage))?;
+impl Kind {
+    fn read(self, document: impl BufRead, arch: Arch, stock: &mut Stock) -> Result<(), Damage> {
+        match self {
+            Self::Primary => primary::read(document, arch, stock),
+            Self::Comps => comps::read(document, stock),
+            Self::Modules => modules::read(document, stock),
+            Self::Packages => apt::read(document, arch, stock),
         }
-        Ok(Some(stock))
     }
 }
 
-impl Part {
-    fn read(&self, packing: Packing, arch: Arch, stock: &mut Stock) -> Result<(), Damage> {
-        let bytes = file::bytes(&self.path, &self.checksum)?;
-        let document = file::unpacked(packing, &bytes)?;
-        match self.kind {
-            Kind::Primary => primary::read(document, arch, stock),
-            Kind::Comps => comps::read(document, &mut stock.groups),
-            Kind::Modules => modules::read(document).map(|modules| stock.modules = modules),
-            Kind::Packages => apt::read(document, arch, stock),
-        }
-    }
+fn said(repository: &Path, path: &Path, damage: &Damage, system: System) -> String {
+    format!(
+        "the repository `{}` is damaged: `{}` {}; copy it again from where it comes, or make its index again{}",
+        repository.display(),
+        path.display(),
+        crate::chain::chain(damage),
+        if system == System::Dnf { " (`createrepo_c`)" } else { "" },
+    )
+}
+
+fn not_looked_into(repository: &Path, crowded: TooMuch) -> String {
+    format!(
+        "what `{}` holds was not looked into, for {crowded}: whether the lists name what there is shows in the build",
+        repository.display()
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use model::arch::Arch;
 
 use super::file::Damage;
 use super::stock::{Id, Needs, Package, Stock, Version};
-use super::xml::{Tag, Token, Xml};
+use super::xml::{Tag, Token, Xml, gather};
 
 /// Which list of a package is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub(super) fn read(document: impl BufRead, arch: Arch, stock: &mut Stock) -> Res
                 _ => {}
             },
             Token::Text(piece) => match text {
-                Text::Name => draft.name.push_str(&piece),
-                Text::Arch => draft.arch.push_str(&piece),
-                Text::File => file.push_str(&piece),
+                Text::Name => gather(&mut draft.name, &piece)?,
+                Text::Arch => gather(&mut draft.arch, &piece)?,
+                Text::File => gather(&mut file, &piece)?,
                 Text::Other => {}
             },
             Token::Close => {

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::file::{Checksum, Damage};
-use super::xml::{Token, Xml};
+use super::xml::{Token, Xml, gather};
 
 /// A repository has a dozen or two.
 const MAX_ENTRIES: usize = 256;
@@ -38,7 +38,7 @@ pub(super) fn read(document: impl BufRead) -> Result<Vec<Entry>, Damage> {
                 entry.elsewhere = tag.attribute("xml:base").is_some();
                 entry.place = within(tag.attribute("href").unwrap_or_default())?;
             }
-            Token::Text(piece) if checksum.is_some() => text.push_str(&piece),
+            Token::Text(piece) if checksum.is_some() => gather(&mut text, &piece)?,
             Token::Close if depth == 3 => {
                 if let Some(kind) = checksum.take() {
                     entry.checksum = Checksum::named(&kind, text.trim());
@@ -60,7 +60,7 @@ pub(super) fn read(document: impl BufRead) -> Result<Vec<Entry>, Damage> {
 fn within(place: String) -> Result<String, Damage> {
     let leaves = place.starts_with('/') || place.split('/').any(|part| part == "..");
     if leaves || place.is_empty() {
-        return Err(Damage::Content(format!("it names an index outside the repository, `{place}`")));
+        return Err(Damage::Content(format!("it names an index outside the repository, `{place:.200}`")));
     }
     Ok(place)
 }

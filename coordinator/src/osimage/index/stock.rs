@@ -1,22 +1,30 @@
 //! What one repository holds: packages with what they provide and need, groups, and module streams.
 //!
 //! A real repository has ten thousand packages that name each other a million times, so every name is kept once and
-//! everything else is a number. There are limits, beyond which a repository is refused rather than read.
+//! everything else is a number. Whatever is added is weighed, and a repository beyond the limits of [`super::weight`]
+//! is refused rather than read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::weight::{Living, PIECE, TooMuch, Weight};
+
 /// Debian's main has 70,000 packages, and a hundred thousand more in its other components.
 const MAX_PACKAGES: usize = 250_000;
-/// Distinct names, with those of files and libraries.
-const MAX_NAMES: usize = 4_000_000;
-/// Times that names stand in dependencies.
-const MAX_LINKS: usize = 16_000_000;
-
-/// More than any repository has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it holds more packages or names than a repository can have")]
-pub(super) struct TooMany;
+/// Bytes of one name; paths are the longest.
+pub(super) const MAX_NAME: usize = 4 << 10;
+/// A new name beside its bytes: two counters, and places in the list and in the map, which grow by doubling.
+const NAME: usize = PIECE + 2 * size_of::<usize>() + 2 * size_of::<Arc<str>>() + 2 * size_of::<(Arc<str>, Id)>();
+/// Once more a name that is there, in the list of what a package provides or needs.
+const LINK: usize = 2 * size_of::<Id>();
+/// A package beside its names, with its two lists, and its entry under its name.
+const PACKAGE: usize = 2 * size_of::<Package>() + 2 * PIECE + LINK;
+/// The first package under a name.
+const UNDER: usize = 2 * size_of::<(Id, Vec<u32>)>() + PIECE + 4 * size_of::<u32>();
+/// A dependency with alternatives, beside these.
+const CHOICE: usize = 2 * size_of::<Box<[Alternative]>>() + PIECE;
+/// A text of a group or a module stream, beside its bytes.
+const TEXT: usize = 2 * size_of::<String>() + PIECE;
 
 /// The number of a name within its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,7 +59,7 @@ pub(super) enum Needs {
 }
 
 /// One of several packages that meet a dependency.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Alternative {
     pub(super) name: Id,
     /// `>=` and a version, if it asks for one.
@@ -59,7 +67,7 @@ pub(super) struct Alternative {
 }
 
 /// How a version must compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Relation {
     Earlier,
     AtMost,
@@ -108,7 +116,7 @@ impl Default for Modules {
 pub(crate) struct Stock {
     names: HashMap<Arc<str>, Id>,
     texts: Vec<Arc<str>>,
-    links: usize,
+    weight: Weight,
     pub(super) packages: Vec<Package>,
     by_name: HashMap<Id, Vec<u32>>,
     by_provided: HashMap<Id, Vec<u32>>,
@@ -119,28 +127,69 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    /// The number of a name, a new one if need be.
-    pub(super) fn name(&mut self, text: &str) -> Result<Id, TooMany> {
-        self.links += 1;
+    /// An empty one, whose weight counts with that of all others.
+    pub(super) fn among(living: &Living) -> Self {
+        Self { weight: Weight::of(living), ..Self::default() }
+    }
+
+    /// The bytes of memory that it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight.held()
+    }
+
+    /// The number of a name, a new one if need be. Each call stands for one that is kept.
+    pub(super) fn name(&mut self, text: &str) -> Result<Id, TooMuch> {
         if let Some(id) = self.names.get(text) {
-            return if self.links > MAX_LINKS { Err(TooMany) } else { Ok(*id) };
+            self.weight.hold(LINK)?;
+            return Ok(*id);
         }
-        let id = u32::try_from(self.texts.len()).ok().filter(|_| self.texts.len() < MAX_NAMES).ok_or(TooMany)?;
+        if text.len() > MAX_NAME {
+            return Err(TooMuch::Name(MAX_NAME));
+        }
+        self.weight.hold(NAME + LINK + text.len())?;
+        let id = u32::try_from(self.texts.len()).map_err(|_| TooMuch::Held(self.weight.held()))?;
         let text: Arc<str> = text.into();
         self.texts.push(text.clone());
         self.names.insert(text, Id(id));
         Ok(Id(id))
     }
 
+    /// One of several packages that meet a dependency.
+    pub(super) fn alternative(
+        &mut self,
+        name: &str,
+        version: Option<(Relation, &str)>,
+    ) -> Result<Alternative, TooMuch> {
+        self.weight.hold(2 * size_of::<Alternative>())?;
+        let relation = version.map(|(relation, version)| self.name(version).map(|id| (relation, id))).transpose()?;
+        Ok(Alternative { name: self.name(name)?, relation })
+    }
+
+    /// A dependency that any of these meets.
+    pub(super) fn choice(&mut self, alternatives: Vec<Alternative>) -> Result<Box<[Alternative]>, TooMuch> {
+        self.weight.hold(CHOICE)?;
+        Ok(alternatives.into())
+    }
+
+    /// A text of a group or a module stream.
+    pub(super) fn owned(&mut self, text: &str) -> Result<String, TooMuch> {
+        if text.len() > MAX_NAME {
+            return Err(TooMuch::Name(MAX_NAME));
+        }
+        self.weight.hold(TEXT + text.len())?;
+        Ok(text.to_owned())
+    }
+
     /// Adds a package.
-    pub(super) fn add(&mut self, mut package: Package) -> Result<u32, TooMany> {
+    pub(super) fn add(&mut self, mut package: Package) -> Result<u32, TooMuch> {
         let number = u32::try_from(self.packages.len()).ok().filter(|_| self.packages.len() < MAX_PACKAGES);
-        let number = number.ok_or(TooMany)?;
+        let number = number.ok_or(TooMuch::Packages)?;
         let name = package.name;
         package.provides = package.provides.iter().copied().filter(|id| *id != name).collect();
-        self.by_name.entry(name).or_default().push(number);
+        self.weight.hold(PACKAGE)?;
+        put(&mut self.by_name, name, number, &mut self.weight)?;
         for id in &package.provides {
-            self.by_provided.entry(*id).or_default().push(number);
+            put(&mut self.by_provided, *id, number, &mut self.weight)?;
         }
         self.packages.push(package);
         Ok(number)
@@ -175,4 +224,11 @@ impl Stock {
     pub(super) fn provided_names(&self) -> impl Iterator<Item = &str> {
         self.by_provided.keys().map(|id| self.text(*id))
     }
+}
+
+/// Adds a package under a name, weighed.
+fn put(names: &mut HashMap<Id, Vec<u32>>, name: Id, number: u32, weight: &mut Weight) -> Result<(), TooMuch> {
+    weight.hold(if names.contains_key(&name) { LINK } else { UNDER })?;
+    names.entry(name).or_default().push(number);
+    Ok(())
 }

@@ -53,13 +53,18 @@ fn gzip(text: &str) -> Vec<u8> {
 
 /// An rpm repository; primary is packed, the others are plain.
 fn rpm_repository(dir: &Path, primary: &str) -> Repository {
-    let repodata = dir.join("repodata");
-    fs::create_dir_all(&repodata).unwrap();
     let files = [
         ("primary", "primary.xml.gz", gzip(primary)),
         ("group", "comps.xml", COMPS.into()),
         ("modules", "modules.yaml", MODULES.into()),
     ];
+    rpm_repository_of(dir, files)
+}
+
+/// The same with other indexes: the kind of each, its name and its bytes.
+fn rpm_repository_of<const N: usize>(dir: &Path, files: [(&str, &str, Vec<u8>); N]) -> Repository {
+    let repodata = dir.join("repodata");
+    fs::create_dir_all(&repodata).unwrap();
     let mut repomd = "<repomd>".to_owned();
     for (kind, name, bytes) in files {
         let sum = hex::encode(Sha256::digest(&bytes));
@@ -84,8 +89,19 @@ fn repository(dir: &Path, suite: &str, components: &[&str]) -> Repository {
 }
 
 fn read(repository: &Repository, system: System) -> Result<Option<Vec<Arc<Stock>>>, Vec<String>> {
-    let said = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect();
-    Indexes::default().read(std::slice::from_ref(repository), system, Arch::X86_64).map_err(said)
+    read_with(&Indexes::default(), repository, system)
+}
+
+fn read_with(
+    indexes: &Indexes,
+    repository: &Repository,
+    system: System,
+) -> Result<Option<Vec<Arc<Stock>>>, Vec<String>> {
+    let mut notes = Notes::default();
+    let stocks = indexes.read(std::slice::from_ref(repository), system, Arch::X86_64, &mut notes);
+    let problems: Vec<String> = notes.problems.into_iter().map(|problem| problem.message).collect();
+    assert!(problems.is_empty() || stocks.is_none());
+    if problems.is_empty() { Ok(stocks) } else { Err(problems) }
 }
 
 /// The meaning of a name in few words.
@@ -271,8 +287,7 @@ fn an_index_is_read_again_when_it_changed_and_only_then() {
     let dir = tempfile::tempdir().unwrap();
     let repository = rpm_repository(dir.path(), &primary(ROWS));
     let indexes = Indexes::default();
-    let read =
-        || indexes.read(std::slice::from_ref(&repository), System::Dnf, Arch::X86_64).unwrap().unwrap().remove(0);
+    let read = || read_with(&indexes, &repository, System::Dnf).unwrap().unwrap().remove(0);
     let first = read();
     assert!(Arc::ptr_eq(&first, &read()));
     rpm_repository(dir.path(), &primary(&ROWS[..2]));
@@ -281,13 +296,110 @@ fn an_index_is_read_again_when_it_changed_and_only_then() {
     let path = dir.path().join("repodata/repomd.xml");
     let repomd = fs::read_to_string(&path).unwrap();
     fs::write(&path, repomd.replacen("\"sha256\">", "\"sha256\">0", 1)).unwrap();
-    assert!(indexes.read(std::slice::from_ref(&repository), System::Dnf, Arch::X86_64).is_err());
+    assert!(read_with(&indexes, &repository, System::Dnf).is_err());
     // No more are kept than fit.
-    for number in 0..2 * MAX_KEPT {
+    for number in 0..2 * cache::MAX_COUNT {
         let dir = dir.path().join(number.to_string());
-        indexes.read(&[rpm_repository(&dir, &primary(ROWS))], System::Dnf, Arch::X86_64).unwrap();
+        read_with(&indexes, &rpm_repository(&dir, &primary(ROWS)), System::Dnf).unwrap();
     }
-    assert_eq!(indexes.kept.lock().unwrap().len(), MAX_KEPT);
+    assert_eq!(indexes.cache.weights().len(), cache::MAX_COUNT);
+}
+
+/// Indexes with limits that a test comes to.
+fn within(each: usize, all: usize) -> Indexes {
+    Indexes { living: Living::within(each, all), ..Indexes::default() }
+}
+
+#[test]
+fn what_would_take_too_much_memory_is_one_problem_with_the_names_of_repository_and_file() {
+    let sound = gzip(&primary(ROWS));
+    let words = "---\ndocument: modulemd\ndata:\n  name: a\n  stream: b\n- c\n- d\n".repeat(9_000);
+    let flow = format!("---\ndocument: modulemd\ndata:\n  name: a\n  stream: b\n  x: [{}]\n", "a,".repeat(90_000));
+    let group = format!("<group><id>x</id>{}</group>", "<l><packagereq>y</packagereq></l>".repeat(20_000));
+    let pieces = format!("<group><id>{}</id></group>", "<![CDATA[xxxxxxxxxx]]>".repeat(90_000));
+    let deep = "<x>".repeat(90_000);
+    let own: Vec<String> = (0..9_000).map(|number| format!("a-name-{number}")).collect();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let again = ["a-name"; 90_000];
+    let long = "n".repeat(5_000);
+    let rpm = |rows: &[Row<'_>]| ("primary", "primary.xml.gz", gzip(&primary(rows)));
+    let file = format!("<metadata><package><format><file>{}", "<![CDATA[xxxxxxxxxx]]>".repeat(90_000));
+    let table = [
+        (("modules", "modules.yaml.gz", gzip(&words)), "what it holds takes more than 1 MiB of memory"),
+        (("modules", "modules.yaml.gz", gzip(&flow)), "what it holds takes more than 1 MiB of memory"),
+        (("group", "comps.xml.gz", gzip(&format!("<comps>{group}"))), "what it holds takes more than 1 MiB of memory"),
+        (("group", "comps.xml.gz", gzip(&format!("<comps>{pieces}"))), "a text of it is longer than 64 KiB"),
+        (("group", "comps.xml.gz", gzip(&format!("<comps>{deep}"))), "its elements are nested more than 32 deep"),
+        (rpm(&[("a", "1-1.noarch", &own, &[])]), "what it holds takes more than 1 MiB of memory"),
+        (rpm(&[("a", "1-1.noarch", &[], &again), ("b", "1-1.noarch", &[], &again)]), "more than 1 MiB of memory"),
+        (rpm(&[(&long, "1-1.noarch", &[], &[])]), "a name in it is longer than 4096 bytes"),
+        (("primary", "primary.xml.gz", gzip(&file)), "a text of it is longer than 64 KiB"),
+    ];
+    let indexes = within(1 << 20, 16 << 20);
+    for (number, (part, expected)) in table.into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("repodata").join(part.1);
+        let repository = match part.0 {
+            "primary" => rpm_repository_of(dir.path(), [part]),
+            _ => rpm_repository_of(dir.path(), [("primary", "sound.xml.gz", sound.clone()), part]),
+        };
+        let problems = read_with(&indexes, &repository, System::Dnf).expect_err(expected);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let begin = format!("the repository `{}` is damaged: `{}` ", dir.path().display(), name.display());
+        assert!(problems[0].starts_with(&begin) && problems[0].contains(expected), "{number}: {problems:?}");
+        assert_eq!(indexes.living.taken(), 0, "nothing of it is kept");
+    }
+}
+
+#[test]
+fn a_package_of_apts_with_endless_dependencies_is_refused() {
+    let package = "Package: a\nVersion: 1\nArchitecture: all\n";
+    let table = [
+        (format!("{package}{}", "Depends: x\n".repeat(500_000)), "the dependencies of a package in it are too long"),
+        (format!("{package}{}", "Depends:\n".repeat(500_000)), "the dependencies of a package in it are too long"),
+        (format!("{package}Depends: {}", "b, ".repeat(90_000)), "what it holds takes more than 1 MiB of memory"),
+        (format!("{package}Depends: {}", "b | ".repeat(90_000)), "what it holds takes more than 1 MiB of memory"),
+        (format!("{package}Provides: {}", "b, ".repeat(90_000)), "what it holds takes more than 1 MiB of memory"),
+        (format!("Package: {}\n", "b".repeat(5 << 20)), "a line of it is too long"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let repository = repository(dir.path(), "./", &[]);
+    for (text, expected) in table {
+        fs::write(dir.path().join("Packages.gz"), gzip(&text)).unwrap();
+        let problems = read_with(&within(1 << 20, 16 << 20), &repository, System::Apt).expect_err(expected);
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{expected} is not in {problems:?}");
+        let begin = format!("the repository `{0}` is damaged: `{0}/./Packages.gz` ", dir.path().display());
+        assert!(problems[0].starts_with(&begin), "{problems:?}");
+    }
+}
+
+#[test]
+fn where_no_memory_is_left_a_repository_is_not_looked_into_and_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, other] = ["a", "b"].map(|name| rpm_repository(&dir.path().join(name), &primary(ROWS)));
+    // Room for one and for the bytes that it is read from.
+    let indexes = within(1 << 20, 512 << 10);
+    let first = read_with(&indexes, &first, System::Dnf).unwrap().unwrap();
+    let mut notes = Notes::default();
+    let read = |notes: &mut Notes| indexes.read(std::slice::from_ref(&other), System::Dnf, Arch::X86_64, notes);
+    assert!(read(&mut notes).is_none() && notes.problems.is_empty());
+    let warning = &notes.warnings[0].message;
+    assert!(warning.starts_with(&format!("what `{}/b` holds was not looked into", dir.path().display())), "{warning}");
+    assert!(first[0].weight() > 0);
+}
+
+/// A few names that stand for all there are would be as many places for each time that they are named.
+#[test]
+fn what_is_named_again_and_again_is_taken_once() {
+    let rows: Vec<Row<'_>> = (0..500).map(|_| ("x", "1-1.noarch", [].as_slice(), [].as_slice())).collect();
+    let listed = "<packagereq>x</packagereq>".repeat(500);
+    let comps = format!("<comps><group><id>g</id><packagelist>{listed}</packagelist></group></comps>");
+    let dir = tempfile::tempdir().unwrap();
+    let files = [("primary", "primary.xml", primary(&rows).into_bytes()), ("group", "comps.xml", comps.into_bytes())];
+    let stocks = read(&rpm_repository_of(dir.path(), files), System::Dnf).unwrap().unwrap();
+    let shelf = Shelf::new(stocks.iter().map(Arc::as_ref), System::Dnf);
+    let Meaning::Packages(places) = shelf.meaning("@g") else { panic!("it has packages") };
+    assert_eq!(places.len(), 500);
 }
 
 /// A real medium's size: ten thousand packages with forty names each. Optimised, it takes a tenth of a second.
@@ -346,8 +458,8 @@ fn damaged_documents_are_survived() {
         let (document, system) = (text.as_bytes(), if which == 3 { System::Apt } else { System::Dnf });
         match which {
             0 => drop(primary::read(document, Arch::X86_64, &mut stock)),
-            1 => drop(comps::read(document, &mut stock.groups)),
-            2 => drop(modules::read(document).map(|modules| stock.modules = modules)),
+            1 => drop(comps::read(document, &mut stock)),
+            2 => drop(modules::read(document, &mut stock)),
             _ => drop(apt::read(document, Arch::X86_64, &mut stock)),
         }
         let shelf = Shelf::new([&stock], system);

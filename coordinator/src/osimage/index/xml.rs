@@ -11,6 +11,8 @@ use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 
+/// Names, paths and checksums; a text may come in many pieces.
+const MAX_TEXT: usize = 64 << 10;
 /// Descriptions and changelogs have some dozen kilobytes.
 const MAX_TOKEN: usize = 1 << 20;
 /// primary.xml has five levels, comps.xml six.
@@ -25,10 +27,12 @@ pub(super) enum XmlError {
         #[source]
         source: quick_xml::Error,
     },
-    #[error("it refers to `&{0};`, which is not one of XML's own entities")]
+    #[error("it refers to `&{0:.60};`, which is not one of XML's own entities")]
     Entity(String),
     #[error("its elements are nested more than {MAX_DEPTH} deep")]
     Depth,
+    #[error("a text of it is longer than {} KiB", MAX_TEXT >> 10)]
+    Text,
     #[error("it ends within an element")]
     EndsEarly,
     #[error("it is no <{0}> document")]
@@ -65,6 +69,15 @@ impl Tag<'_> {
         let found = attributes.with_checks(false).flatten().find(|attribute| attribute.key.0 == name)?;
         found.normalized_value(XmlVersion::Implicit1_0).ok().map(Cow::into_owned)
     }
+}
+
+/// Adds a piece to the text that it is of.
+pub(super) fn gather(text: &mut String, piece: &str) -> Result<(), XmlError> {
+    if text.len() + piece.len() > MAX_TEXT {
+        return Err(XmlError::Text);
+    }
+    text.push_str(piece);
+    Ok(())
 }
 
 /// A document that is being read.
