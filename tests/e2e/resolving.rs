@@ -190,6 +190,12 @@ fn what_local_apt_repositories_hold_is_known_before_dispatch() {
     let refused = site.cli.run("resolve unbootable").exited(3).says("building the initrd; add dracut to the pkglist");
     assert_eq!(refused.err.matches("error:").count(), 1, "{}", refused.err);
 
+    // What apt makes of a pattern isn't known here, so it may well bring the kernel.
+    let list = "~nlinux-image\ndracut\ndracut-network\ncurl\nnfs-common\nprocps\nisc-dhcp-client\n";
+    site.osimage("pattern", list, std::slice::from_ref(&pkgdir));
+    let warnings = site.cli.json("resolve pattern")["warnings"].to_string();
+    assert!(warnings.contains("no list names `linux-image-*`, for the kernel that nodes boot"), "{warnings}");
+
     // procps alone gets no address.
     let list = "linux-image-6.1.0-9\ndracut\nbare-network\ncurl\nnfs-common\nprocps\n";
     site.osimage("deaf", list, std::slice::from_ref(&pkgdir));

@@ -3,7 +3,7 @@
 //!
 //! Only if every repository that a pass sees is local and was understood. With a URL among them nothing is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use model::arch::Arch;
@@ -31,7 +31,8 @@ pub(super) enum Outlook {
     Read {
         system: System,
         stocks: Vec<Arc<Stock>>,
-        /// Whether these are all repositories and all lists; else more may come.
+        /// Whether these are all repositories and all lists; else more may come. A name that isn't looked into may
+        /// bring more all the same.
         whole: bool,
     },
 }
@@ -212,14 +213,61 @@ impl Outlook {
     pub(super) fn judge<T>(&self, passes: &[&[Pass]], judge: impl FnOnce(&Prospect<'_>) -> T) -> Option<T> {
         let Self::Read { system, stocks, whole } = self else { return None };
         let shelf = Shelf::new(stocks.iter().map(Arc::as_ref), *system);
-        let (mut seeds, mut missing) = (Vec::new(), Vec::new());
+        let (mut seeds, mut missing, mut whole) = (HashSet::new(), Vec::new(), *whole);
         for item in passes.iter().flat_map(|passes| passes.iter()).flat_map(|pass| &pass.install) {
             match shelf.meaning(&item.name) {
                 Meaning::Packages(places) => seeds.extend(places),
-                Meaning::Taken => {}
+                // Whatever it stands for may bring anything.
+                Meaning::Taken => whole = false,
                 _ => missing.push(item.name.as_str()),
             }
         }
-        Some(judge(&Prospect { closure: Closure::of(&shelf, seeds), missing, whole: *whole }))
+        Some(judge(&Prospect { closure: Closure::of(&shelf, seeds), missing, whole }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use model::plan::RepositoryTrust;
+
+    use super::*;
+
+    /// What a list of these names comes to in a repository of apt's with one kernel.
+    fn judged(names: &[&str]) -> (bool, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let packages =
+            "Package: linux-image-6.1\nVersion: 1\nArchitecture: all\n\nPackage: curl\nVersion: 1\nArchitecture: all\n";
+        fs::write(dir.path().join("Packages"), packages).unwrap();
+        let repository = Repository {
+            url: format!("file://{}", dir.path().display()),
+            suite: "./".into(),
+            components: Vec::new(),
+            trust: RepositoryTrust::Unsigned,
+            source: String::new(),
+        };
+        let mut notes = Notes::default();
+        let stocks = Indexes::default().read(&[repository], System::Apt, Arch::X86_64, &mut notes).unwrap();
+        let outlook = Outlook::Read { system: System::Apt, stocks, whole: true };
+        let item = |name: &&str| PackageItem { name: (*name).to_owned(), subdir: None, at: String::new() };
+        let pass = Pass { install: names.iter().map(item).collect(), ..Pass::default() };
+        let kernel = |prospect: &Prospect<'_>| prospect.closure.has(|name| name.starts_with("linux-image-"));
+        outlook.judge(&[&[pass]], |prospect| (prospect.whole, kernel(prospect))).unwrap()
+    }
+
+    #[test]
+    fn what_a_name_may_bring_that_is_not_looked_into_leaves_the_outlook_open() {
+        // Names; whether nothing else can come; whether the kernel is known to.
+        let table: [(&[&str], bool, bool); 5] = [
+            (&["curl"], true, false),
+            (&["curl", "linux-image-6.1"], true, true),
+            (&["curl", "nobody-has-this"], true, false),
+            (&["curl", "~nlinux-image"], false, false),
+            (&["curl", "task-of-kernels^"], false, false),
+        ];
+        for (names, whole, kernel) in table {
+            assert_eq!(judged(names), (whole, kernel), "{names:?}");
+        }
     }
 }
