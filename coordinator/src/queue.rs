@@ -13,6 +13,8 @@ use model::id::BuildId;
 use model::name::AgentName;
 use model::plan::RpmDatabase;
 
+use crate::generation::Number;
+
 /// No root image fits in less scratch space than this, in bytes.
 const LEAST_SCRATCH: u64 = 256 << 20;
 
@@ -193,6 +195,15 @@ impl<'a> Kind<'a> {
     }
 }
 
+/// Who works on a rootimgdir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// A build.
+    Build(BuildId),
+    /// Nobody's build: this generation is being put live by hand.
+    Activation(Number),
+}
+
 /// What can start now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
@@ -203,11 +214,11 @@ pub enum Start {
 }
 
 /// Goes through the waiting builds, higher priority first and then in order of submission, and gives each one that
-/// can start its agent. `busy` are the rootimgdirs that a build is working on. A build that can't start holds nobody
+/// can start its agent. `busy` are the rootimgdirs that are being worked on. A build that can't start holds nobody
 /// back: neither another architecture nor a later one of its own rootimgdir, which may ask for another agent.
 ///
 /// Its cost grows with the builds that wait plus, for each that starts and each kind that can't, the agents.
-pub fn assign(waiting: &[&Build], agents: &mut [Candidate<'_>], busy: &BTreeMap<&Path, BuildId>) -> Vec<Start> {
+pub fn assign(waiting: &[&Build], agents: &mut [Candidate<'_>], busy: &BTreeMap<&Path, Holder>) -> Vec<Start> {
     let mut packs = waiting.iter().filter(|build| build.part == Part::Packimage).count();
     let mut room = agents.iter().filter(|agent| agent.has_room()).count();
     let mut order = waiting.to_vec();
@@ -300,9 +311,13 @@ fn words(lacks: &[Lack<'_>]) -> String {
     lacks.iter().map(Lack::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Why a build waits whose rootimgdir another one is working on.
-pub fn waiting_behind(build: &Build, holder: BuildId) -> String {
-    format!("build {holder}, which is working on {}", build.rootimgdir.display())
+/// Why a build waits whose rootimgdir is worked on.
+pub fn waiting_behind(build: &Build, holder: Holder) -> String {
+    let place = build.rootimgdir.display();
+    match holder {
+        Holder::Build(other) => format!("build {other}, which is working on {place}"),
+        Holder::Activation(number) => format!("generation {number}, which is being put live in {place}"),
+    }
 }
 
 #[cfg(test)]

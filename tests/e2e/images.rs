@@ -218,6 +218,13 @@ fn an_older_generation_goes_live_by_hand_and_is_kept(site: &Site, dir: &Path) {
     site.cli.run("packimage compute").exited(1).says("kernel").says("`imgctl build` makes a new generation");
     assert_eq!(number(dir, "current"), 3);
     fs::rename(&away, &kernel).unwrap();
+    // Nor does one with another byte in it.
+    let sound = fs::read(&kernel).unwrap();
+    let damaged: Vec<u8> = sound.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 1000)).collect();
+    fs::write(&kernel, damaged).unwrap();
+    site.cli.run("generations activate compute 3").exited(3).says("generation 3 is not whole").says("digest");
+    fs::write(&kernel, sound).unwrap();
+    site.cli.ok("generations activate compute 3");
 }
 
 fn only_the_last_generations_are_kept(site: &Site, dir: &Path) {

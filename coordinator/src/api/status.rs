@@ -50,7 +50,9 @@ impl From<Refused> for Status {
         match error {
             Refused::NoBuild(_) => Self::not_found(error.to_string()),
             Refused::Ended(_) => Self::failed_precondition(error.to_string()),
-            Refused::Working(..) | Refused::NotLive(_) => Self::failed_precondition(chain(&error)),
+            Refused::Working(..) | Refused::Switching(..) | Refused::NotLive(_) => {
+                Self::failed_precondition(chain(&error))
+            }
             Refused::NoAgent(_) => Self::not_found(error.to_string()),
             Refused::UnknownAgent(_) => Self::permission_denied(error.to_string()),
             Refused::Stopping => Self::unavailable(error.to_string()),

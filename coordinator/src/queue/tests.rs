@@ -152,7 +152,7 @@ fn one_rootimgdir_is_worked_on_by_one_build_in_order() {
     let builds = [build(2, Arch::X86_64, "/i/a"), build(1, Arch::X86_64, "/i/a")];
     let agents = [agent("n1", Arch::X86_64, "debian12"), agent("n2", Arch::X86_64, "debian12")];
     assert_eq!(assigned(&builds, &agents), [on(1, "n1")]);
-    let busy = BTreeMap::from([(Path::new("/i/a"), BuildId::new(9).unwrap())]);
+    let busy = BTreeMap::from([(Path::new("/i/a"), Holder::Build(BuildId::new(9).unwrap()))]);
     let refs: Vec<&Build> = builds.iter().collect();
     assert_eq!(assign(&refs, &mut agents.iter().map(Node::candidate).collect::<Vec<_>>(), &busy), []);
 }
@@ -185,7 +185,8 @@ fn a_waiting_build_names_the_agent_that_lacks_least() {
     let agents = [far.candidate(), offline.candidate()];
     assert_eq!(waiting_for(&wanted, &agents), "an agent (p1: it is not connected)");
     assert_eq!(waiting_for(&wanted, &[]), "an agent; none has joined yet");
-    assert!(waiting_behind(&wanted, BuildId::new(7).unwrap()).starts_with("build 7"));
+    assert!(waiting_behind(&wanted, Holder::Build(BuildId::new(7).unwrap())).starts_with("build 7"));
+    assert!(waiting_behind(&wanted, Holder::Activation(Number::XCAT)).starts_with("generation 0"));
 }
 
 #[test]

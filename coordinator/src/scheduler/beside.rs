@@ -79,9 +79,28 @@ impl Desk {
         work: impl FnOnce() -> Command + Send + 'static,
         died: impl FnOnce(Failure) -> Command + Send + 'static,
     ) {
-        let (places, to_self) = (self.heavy.clone(), self.to_self.clone());
+        let places = self.heavy.clone();
+        self.after(async move { turn(places, &stop).await }, work, died);
+    }
+
+    /// The same without a wait: for what is short and has somebody waiting for it, who will not have it behind packings.
+    pub(super) fn beside_at_once(
+        &self,
+        work: impl FnOnce() -> Command + Send + 'static,
+        died: impl FnOnce(Failure) -> Command + Send + 'static,
+    ) {
+        self.after(std::future::ready(None), work, died);
+    }
+
+    fn after(
+        &self,
+        turn: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
+        work: impl FnOnce() -> Command + Send + 'static,
+        died: impl FnOnce(Failure) -> Command + Send + 'static,
+    ) {
+        let to_self = self.to_self.clone();
         self.tasks.spawn(async move {
-            let _place = turn(places, &stop).await;
+            let _place = turn.await;
             let outcome = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
                 tracing::error!(%error, "work beside the desk panicked");
                 died(here("coordinator", "internal error; the coordinator's log has more".into(), None))

@@ -1,6 +1,7 @@
 //! The desk: the one task that owns every build that has not ended.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,6 +14,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::activate::Switching;
 use super::clip;
 use super::links::Links;
 use super::{Answer, BuildView, COMMANDS, Command, Lease, Leases, NewBuild, Refused, Scheduler, ToAgent};
@@ -61,6 +63,8 @@ pub struct Desk {
     pub(super) parts: Parts,
     pub(super) active: BTreeMap<BuildId, Active>,
     pub(super) links: Links,
+    /// The rootimgdirs in which a generation is being put live by hand.
+    pub(super) switching: BTreeMap<PathBuf, Switching>,
     pub(super) next_id: BuildId,
     pub(super) tasks: TaskTracker,
     pub(super) heavy: Arc<tokio::sync::Semaphore>,
@@ -83,6 +87,7 @@ impl Desk {
         let desk = Self {
             active: parts.store.active_builds()?.into_iter().map(|build| (build.id, Active::new(build))).collect(),
             links: Links::known(parts.store.agents()?, now),
+            switching: BTreeMap::new(),
             next_id: parts.store.next_build_id()?,
             tasks: TaskTracker::new(),
             heavy: Arc::new(tokio::sync::Semaphore::new(HEAVY)),
@@ -141,6 +146,7 @@ impl Desk {
             let Ok(command) = self.commands.try_recv() else { break };
             self.handle(command).await?;
         }
+        self.stop_unheard();
         self.expire_once(now).await?;
         self.start_once(now).await?;
         self.note_waiting(now).await?;
@@ -150,9 +156,8 @@ impl Desk {
     /// Ends what runs beside the desk and still takes its outcome, so that nothing is done twice after the restart.
     async fn finish(mut self) -> Result<(), StoreError> {
         self.stopping = true;
-        for active in self.active.values() {
-            active.stop_work();
-        }
+        self.active.values().for_each(Active::stop_work);
+        self.switching.values().for_each(Switching::stop);
         self.tasks.close();
         loop {
             let command = tokio::select! {
@@ -161,7 +166,7 @@ impl Desk {
                 () = self.tasks.wait() => self.commands.try_recv().ok(),
             };
             match command {
-                Some(outcome @ (Command::Received { .. } | Command::Packed { .. })) => self.handle(outcome).await?,
+                Some(outcome) if outcome.is_outcome() => self.handle(outcome).await?,
                 // Its sender hears that the coordinator is stopping.
                 Some(_) => {}
                 None => return Ok(()),
@@ -193,10 +198,7 @@ impl Desk {
                 let work = self.remove(&agent).await;
                 reply(answer, work)
             }
-            Command::Activate { rootimgdir, number, answer } => {
-                let switched = self.activate(rootimgdir, number).await;
-                reply(answer, switched)
-            }
+            Command::Activate { rootimgdir, number, answer } => self.activate(rootimgdir, number, answer),
             Command::Greet { greeting, answer } => {
                 let welcome = self.greet(greeting).await;
                 reply(answer, welcome)
@@ -225,6 +227,7 @@ impl Desk {
             }
             Command::Received { attempt, result } => self.on_received(attempt, result).await,
             Command::Packed { build, result } => self.on_packed(build, result).await,
+            Command::Activated { rootimgdir, result } => self.on_activated(&rootimgdir, result),
         }
     }
 
@@ -389,7 +392,7 @@ impl Active {
 }
 
 /// Answers a caller. A refusal is the caller's; a store that can't be written ends the desk.
-fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreError> {
+pub(super) fn reply<T>(answer: Answer<T>, result: Result<T, Refused>) -> Result<(), StoreError> {
     let failed = matches!(result, Err(Refused::Store(StoreError::Engine(_) | StoreError::Closed)));
     // The caller may have gone away.
     let _ = answer.send(result);

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::desk::{Active, Desk, queued};
 use super::{Explanation, NewBuild, Verdicts};
-use crate::queue::{self, Candidate, Kind, Start};
+use crate::queue::{self, Candidate, Holder, Kind, Start};
 use crate::store::StoreError;
 
 /// What a build waits for.
@@ -122,10 +122,12 @@ impl Desk {
         self.active.values().map(|active| &active.build).filter(held)
     }
 
-    /// The rootimgdirs that are worked on, and by which build.
-    fn holders(&self) -> BTreeMap<&Path, BuildId> {
+    /// The rootimgdirs that are worked on, and by whom.
+    fn holders(&self) -> BTreeMap<&Path, Holder> {
         let working = self.active.values().filter(|active| active.build.state != BuildState::Queued);
-        working.map(|active| (active.build.rootimgdir.as_path(), active.build.id)).collect()
+        let builds = working.map(|active| (active.build.rootimgdir.as_path(), Holder::Build(active.build.id)));
+        let by_hand = self.switching.iter().map(|(place, one)| (place.as_path(), Holder::Activation(one.number)));
+        builds.chain(by_hand).collect()
     }
 
     pub(super) fn explain(&self, id: BuildId) -> Option<Explanation> {

@@ -99,7 +99,7 @@ impl Desk {
                     record.published = Some(clip::published(archive));
                 })
                 .await?;
-                self.receive(attempt);
+                self.receive_in_turn(attempt);
                 Ok(())
             }
             What::Failed(failure) => self.attempt_failed(attempt, number, failure).await,

@@ -2,7 +2,7 @@
 //!
 //! Handlers and sessions hold a [`Scheduler`] and send it commands; the [`desk`] applies them one after the
 //! other, so that there is no lock around a build. Each change of state is on disk before anybody hears of it.
-//! What takes long (receiving, packing) runs beside the desk and comes back as a command.
+//! What takes long (receiving, packing, another generation live) runs beside the desk and comes back as a command.
 
 mod activate;
 mod beside;
@@ -58,6 +58,9 @@ pub enum Refused {
     /// What nodes get is being changed already.
     #[error("build {0} is working on {path} at this moment; try again when it has ended", path = .1.display())]
     Working(BuildId, PathBuf),
+    /// So it is by somebody else's wish.
+    #[error("generation {0} is being put live in {path} at this moment; try again when that has ended", path = .1.display())]
+    Switching(Number, PathBuf),
     /// Another generation can't go live.
     #[error(transparent)]
     NotLive(#[from] ActivateError),
@@ -216,9 +219,15 @@ enum Command {
     Closed { agent: AgentName, session: SessionId },
     Received { attempt: AttemptId, result: Result<receiving::ReceivedTree, Failure> },
     Packed { build: BuildId, result: Result<packing::PackedImage, Failure> },
+    Activated { rootimgdir: PathBuf, result: Result<Switched, ActivateError> },
 }
 
 impl Command {
+    /// Whether it brings what came of work beside the desk.
+    fn is_outcome(&self) -> bool {
+        matches!(self, Self::Received { .. } | Self::Packed { .. } | Self::Activated { .. })
+    }
+
     /// Whether something that waits may be able to start after it.
     fn may_start(&self) -> bool {
         match self {
@@ -237,7 +246,8 @@ impl Command {
             | Self::Leaving { .. }
             | Self::Closed { .. }
             | Self::Received { .. }
-            | Self::Packed { .. } => true,
+            | Self::Packed { .. }
+            | Self::Activated { .. } => true,
         }
     }
 }
@@ -301,7 +311,8 @@ impl Scheduler {
         self.ask(|answer| Command::Remove { agent, answer }).await?
     }
 
-    /// Puts a packed generation live, unless a build is being received or packed there.
+    /// Puts a packed generation live, unless a build is being received or packed there. A caller who goes away before
+    /// the switch has changed nothing.
     pub async fn activate(&self, rootimgdir: PathBuf, number: Number) -> Result<Switched, Refused> {
         self.ask(|answer| Command::Activate { rootimgdir, number, answer }).await?
     }

@@ -19,6 +19,8 @@ use crate::plans::Plans;
 use crate::samples;
 use crate::store::Store;
 
+mod activate;
+
 /// Longer than anything here takes, shorter than a wait for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -322,21 +324,4 @@ async fn when_an_agent_was_last_heard_of_is_on_disk_soon_after_it_has_gone() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     site.end().await;
-}
-
-#[tokio::test]
-async fn nothing_goes_live_by_hand_where_a_build_is_received_or_packed() {
-    let dir = tempfile::tempdir().unwrap();
-    let parts = parts(dir.path());
-    let mut build = super::desk::queued(model::id::BuildId::FIRST, wanted(&parts));
-    build.state = BuildState::Packing { generation: Generation::FIRST };
-    parts.store.save_build(&build).await.unwrap();
-    let (mut desk, _scheduler) = Desk::new(parts).unwrap();
-    let place = build.rootimgdir.clone();
-    desk.active.values_mut().for_each(|active| active.work = Some(Arc::default()));
-    let refused = desk.activate(place.clone(), Generation::FIRST.into()).await.unwrap_err();
-    assert!(matches!(refused, super::Refused::Working(..)), "{refused}");
-    desk.active.values_mut().for_each(|active| active.work = None);
-    let refused = desk.activate(place, Generation::FIRST.into()).await.unwrap_err();
-    assert!(matches!(refused, super::Refused::NotLive(_)), "{refused}");
 }
