@@ -246,6 +246,7 @@ mod tests {
             components: Vec::new(),
             trust: RepositoryTrust::Unsigned,
             source: String::new(),
+            subdir: None,
         };
         let mut notes = Notes::default();
         let stocks = Indexes::default().read(&[repository], System::Apt, Arch::X86_64, &mut notes).unwrap();

@@ -46,6 +46,7 @@ fn taken(dir: &Path, sources: serde_json::Value, ignore_kernel_check: bool) -> (
         plan: dir.join("plan.json"),
         scratch: dir.join("scratch"),
         archive: dir.join("archive"),
+        tree: None,
         install: None,
         min_scratch_free: 0,
         proxies: std::collections::BTreeMap::new(),
