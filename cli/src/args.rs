@@ -19,7 +19,7 @@ Images:
   build        Build osimages: genimage on an agent, then packimage on the management node
   genimage     Build the root image alone, to edit it before it is packed
   packimage    Pack the newest root image and put it live
-  generations  What builds left: list, show
+  generations  What builds left: list, show, compare, put an older one live
 
 Definitions:
   osimage      Create, change, show, copy, import and export osimage definitions
@@ -30,7 +30,7 @@ Builds:
   explain      Say why a build waits or why it failed
 
 Nodes:
-  agents       List the build nodes, show one, let one join
+  agents       List the build nodes, show one, let one join, drain and remove
 ";
 
 const TEMPLATE: &str = "\
