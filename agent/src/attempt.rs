@@ -26,6 +26,7 @@ use crate::link::Link;
 use crate::log_push::{LogPush, Pushing};
 use crate::silence::Budgets;
 use crate::spool::{self, LogWriter};
+use crate::sys::probe::{ProbeError, probe};
 use crate::transfer::{self, TransferError};
 use crate::worker::handle::{HandleError, Worker, Workers};
 use crate::worker::order::Order;
@@ -52,6 +53,10 @@ enum AttemptError {
     NoAnswer(PathBuf),
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Scratch(#[from] ProbeError),
+    #[error("the scratch folder could not be looked at")]
+    Probe(#[source] io::Error),
     #[error(transparent)]
     Worker(#[from] HandleError),
     #[error(transparent)]
@@ -179,7 +184,14 @@ impl Attempt {
     }
 
     async fn build(&self, log: &mut LogWriter, running: &mut Running) -> Result<What, AttemptError> {
-        let order = self.order(log).await?;
+        let order = match self.order(log).await {
+            Err(AttemptError::Transfer(TransferError::Refused { status, .. }))
+                if status.code() == tonic::Code::FailedPrecondition =>
+            {
+                return Ok(What::Failed(no_tree(&status)));
+            }
+            order => order?,
+        };
         running.archive = Some(order.archive.clone());
         let path = self.spool().join("order.json");
         order.write(&path)?;
@@ -227,6 +239,10 @@ impl Attempt {
 
     /// Fetches the tree that the image has already.
     async fn tree(&self, scratch: &Path, log: &mut LogWriter) -> Result<PathBuf, AttemptError> {
+        // The worker looks again, in all ways; but not before all of the tree is there.
+        let (folder, wanted) = (scratch.to_owned(), self.config.min_scratch_free);
+        let probed = tokio::task::spawn_blocking(move || probe(&folder, wanted)).await;
+        probed.map_err(|error| AttemptError::Probe(error.into()))??;
         let path = scratch.join("tree.tar.zst");
         let text = "fetching the tree of the image as it is on the management node";
         // As in `publish`: the log is a convenience.
@@ -316,6 +332,20 @@ fn no_room(status: &tonic::Status) -> Failure {
         stage: Stage::Publish,
         cause: status.message().to_owned(),
         hint: "make room below the install root of the management node, then `imgctl builds retry`".to_owned(),
+        last_lines: Vec::new(),
+        blame: Blame::Build,
+    }
+}
+
+/// The tree that only the management node has can't be had from it: that is the same on every node.
+fn no_tree(status: &tonic::Status) -> Failure {
+    Failure {
+        stage: Stage::Prepare,
+        cause: status.message().to_owned(),
+        hint:
+            "put it right on the management node, then `imgctl builds retry`; `imgctl genimage` without --onlyinitrd \
+               builds the whole image"
+                .to_owned(),
         last_lines: Vec::new(),
         blame: Blame::Build,
     }

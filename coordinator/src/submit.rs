@@ -376,8 +376,9 @@ fn listed(mut edits: impl Iterator<Item = (String, String)>) -> Vec<(String, Str
 fn unbuilt(store: &Store, made: &Made) -> Option<Problem> {
     let dir = &made.found.plan.rootimgdir;
     let none_built = store.generations(dir).ok()?.is_empty();
-    let name = &made.osimage.name;
-    let text = format!("{}/rootimg does not exist, run genimage first: `imgctl genimage {name}`", dir.display());
+    let (name, tree) = (&made.osimage.name, dir.join("rootimg"));
+    let what = if tree.exists() { "was not built by imgctl" } else { "does not exist" };
+    let text = format!("{} {what}, run genimage first: `imgctl genimage {name}`", tree.display());
     none_built.then(|| Problem::new(text))
 }
 

@@ -17,7 +17,7 @@ use crate::name::ImageName;
 use crate::wish::GenimageWish;
 
 /// The version of the plan document that this code writes and the only one that it carries out.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// Everything that an agent needs to build one root image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

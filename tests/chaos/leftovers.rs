@@ -86,7 +86,7 @@ pub(crate) fn live(cluster: &Cluster, images: &[String], builds: &[Value], story
         let live = all.iter().find(|generation| generation["live"] == true);
         match (newest, live) {
             (None, None) => {}
-            (newest, Some(live)) if live["number"].as_u64() >= newest => whole(image, live, story),
+            (newest, Some(live)) if live["number"].as_u64() >= newest => whole(image, live, newest.is_some(), story),
             (newest, live) => {
                 story.wrong(format!("{image}: generation {newest:?} was made last, and {live:?} is live"));
             }
@@ -94,14 +94,15 @@ pub(crate) fn live(cluster: &Cluster, images: &[String], builds: &[Value], story
     }
 }
 
-fn whole(image: &str, generation: &Value, story: &Story) {
+/// `is_packed`: a build made an archive of it, or of an earlier one.
+fn whole(image: &str, generation: &Value, is_packed: bool, story: &Story) {
     let path = PathBuf::from(generation["path"].as_str().unwrap_or_default());
     let current = path.join("../../current");
     if fs::canonicalize(&current).ok() != fs::canonicalize(&path).ok() {
         story.wrong(format!("{image}: `current` does not lead to {}", path.display()));
     }
     // While none is packed, the newest built one is live.
-    let archive = (generation["state"] != "built").then_some("rootimg.cpio.gz");
+    let archive = (is_packed || generation["state"] != "built").then_some("rootimg.cpio.gz");
     for name in ["kernel", "initrd-stateless.gz", "initrd-statelite.gz"].into_iter().chain(archive) {
         let file = current.join(name);
         let recorded =

@@ -3,13 +3,12 @@
 //! mmdebstrap makes the base and installs the first pass in one go, which is twice as fast as doing it one after
 //! the other; later passes are transactions of their own, as the list says.
 
-use std::fs;
-
 use model::plan::{PackageItem, Pass};
 
 use super::aptroot::{Feed, explained};
 use super::context::Context;
 use super::failure::StageError;
+use super::place::Place;
 use crate::pkg::apt::{self, Bootstrap, Source};
 use crate::pkg::names;
 use crate::sys::exec::Cmd;
@@ -78,13 +77,16 @@ fn debootstrap(context: &Context<'_>, log: &StageLog<'_>, suite: &str, base: &So
 
 /// Takes away what only the build needed: downloads, lists, and the settings that mmdebstrap leaves.
 pub fn clean(context: &Context<'_>) -> Result<(), StageError> {
+    let place = Place::new(&context.root);
     for folder in
         ["var/cache/apt/archives", "var/cache/apt/archives/partial", "var/lib/apt/lists", "var/lib/apt/lists/partial"]
     {
-        let folder = context.root.join(folder);
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-            fs::remove_file(&path).map_err(StageError::file("remove", &path))?;
+        for name in place.names(folder, "") {
+            let name = format!("{folder}/{name}");
+            let path = place.at(&name).filter(|path| path.symlink_metadata().is_ok_and(|found| !found.is_dir()));
+            if path.is_some() {
+                place.remove(&name)?;
+            }
         }
     }
     for name in [
@@ -93,10 +95,7 @@ pub fn clean(context: &Context<'_>) -> Result<(), StageError> {
         "etc/apt/apt.conf.d/99mmdebstrap",
         "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
     ] {
-        let path = context.root.join(name);
-        if path.exists() {
-            fs::remove_file(&path).map_err(StageError::file("remove", &path))?;
-        }
+        place.remove(name)?;
     }
     Ok(())
 }

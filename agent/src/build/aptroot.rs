@@ -9,6 +9,7 @@ use model::plan::{PackageItem, Repository, RepositoryTrust};
 use super::context::Context;
 use super::failure::StageError;
 use super::inside::Inside;
+use super::place::Place;
 use crate::pkg::apt::{self, Source};
 use crate::pkg::dnf::Kernels;
 use crate::pkg::{Installed, dpkg, names, words};
@@ -95,8 +96,7 @@ impl<'a> AptRoot<'a> {
         let list = context.work.join("sources.list");
         fs::write(&list, feed.list()).map_err(StageError::file("write", &list))?;
         for folder in ["var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt"] {
-            let folder = context.root.join(folder);
-            fs::create_dir_all(&folder).map_err(StageError::file("make", &folder))?;
+            Place::new(&context.root).folder(folder)?;
         }
         let apt = Self { context, log, config, inside: Inside::open(&context.root, log)? };
         // A list that is missing must not pass for an empty one.
@@ -159,7 +159,7 @@ pub fn explained(error: CmdError, items: &[PackageItem]) -> StageError {
 
 /// What is installed in the image.
 pub fn installed(context: &Context<'_>) -> Result<Vec<Installed>, StageError> {
-    let database = context.root.join("var/lib/dpkg");
+    let database = Place::new(&context.root).folder("var/lib/dpkg")?;
     let cmd = Cmd::new("dpkg-query").arg(format!("--admindir={}", database.display())).arg("--show");
     let listing = cmd.arg(format!("--showformat={}", dpkg::FORMAT)).capture()?;
     Ok(dpkg::installed(&String::from_utf8_lossy(&listing)))

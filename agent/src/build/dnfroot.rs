@@ -101,7 +101,10 @@ pub struct DnfRoot<'a> {
     config: PathBuf,
     /// The ids of the repositories with the definition's own words for each.
     sources: BTreeMap<String, String>,
-    hooks: Vec<PathBuf>,
+    /// By their names in the image.
+    hooks: Vec<String>,
+    /// What the user should know though the build goes on.
+    warnings: Vec<String>,
     inside: Inside<'a>,
     mounts: Mounts,
     transactions: Cell<u32>,
@@ -128,14 +131,16 @@ impl<'a> DnfRoot<'a> {
         hide_macros(context, &mut mounts)?;
         let hooks = hide_hooks(Place::new(&context.root))?;
         let transactions = Cell::new(0);
-        let root = Self { context, log, system, program, config, sources, hooks, inside, mounts, transactions };
+        let warnings = Vec::new();
+        let mut root =
+            Self { context, log, system, program, config, sources, hooks, warnings, inside, mounts, transactions };
         root.refresh(sections)?;
         Ok(root)
     }
 
     /// Reads the lists of every repository. A server that lacks a sub-directory of otherpkgdir is passed over where
     /// another otherpkgdir has it; that is for the server to say, not for a connection that broke.
-    fn refresh(&self, mut sections: Vec<Section<'_>>) -> Result<(), StageError> {
+    fn refresh(&mut self, mut sections: Vec<Section<'_>>) -> Result<(), StageError> {
         while let Err(error) = self.log.run(&self.command(Verb::Refresh, &BTreeMap::new())) {
             let id = words::dnf::absent(error.lines());
             let at = sections.iter().position(|section| Some(section.id.as_str()) == id);
@@ -143,7 +148,9 @@ impl<'a> DnfRoot<'a> {
                 return Err(self.explained(error, &[]));
             };
             let Section { id, repository, .. } = sections.remove(at);
-            self.log.say(format!("repository {id} is passed over: there is no {}", repository.url));
+            let text = format!("repository {id} is passed over: there is no {}", repository.url);
+            self.log.say(format!("warning: {text}"));
+            self.warnings.push(text);
             write_config(self.context, self.system, self.program, &sections)?;
         }
         Ok(())
@@ -224,6 +231,11 @@ impl<'a> DnfRoot<'a> {
         Err(StageError::build(sentences.join("; "), hint))
     }
 
+    /// What the user should know though the build goes on.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Has the image's own rpm list what was installed, and puts the image back as it was.
     pub fn close(self) -> Result<(), StageError> {
         let Self { context, log, system, hooks, inside, mut mounts, transactions, .. } = self;
@@ -231,7 +243,7 @@ impl<'a> DnfRoot<'a> {
             0 => Ok(()),
             _ => rpmdb::settle(context, log, system.folder, system.database),
         };
-        hooks.iter().try_for_each(|hook| show_hook(hook))?;
+        hooks.iter().try_for_each(|hook| show_hook(Place::new(&context.root), hook))?;
         mounts.release()?;
         inside.close()?;
         settled
@@ -269,10 +281,10 @@ fn write_config(
 
 fn show_cache(context: &Context<'_>, mounts: &mut Mounts) -> Result<(), StageError> {
     let cache = context.work.join("dnf");
-    let shown = context.root.join(CACHE.trim_start_matches('/'));
-    for folder in [&cache.join("cache"), &cache.join("log"), &shown] {
+    for folder in [&cache.join("cache"), &cache.join("log")] {
         fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;
     }
+    let shown = Place::new(&context.root).folder(CACHE)?;
     mounts.bind_one(&cache, &shown)?;
     Ok(())
 }
@@ -289,22 +301,20 @@ fn hide_macros(context: &Context<'_>, mounts: &mut Mounts) -> Result<(), StageEr
 }
 
 /// Masks the hooks by which a kernel's package has an initrd made, unless the image has its own say in it.
-fn hide_hooks(place: Place<'_>) -> Result<Vec<PathBuf>, StageError> {
+fn hide_hooks(place: Place<'_>) -> Result<Vec<String>, StageError> {
     let mut hidden = Vec::new();
     for name in INITRD_HOOKS {
-        let hook = place.spot(&format!("etc/kernel/install.d/{name}"))?;
-        if hook.symlink_metadata().is_err() {
-            std::os::unix::fs::symlink(MASK, &hook).map_err(StageError::file("make", &hook))?;
-            hidden.push(hook);
+        let name = format!("etc/kernel/install.d/{name}");
+        if !place.has(&name) {
+            place.link(MASK, &name)?;
+            hidden.push(name);
         }
     }
     Ok(hidden)
 }
 
 /// What a package has put in its place since stays.
-fn show_hook(hook: &Path) -> Result<(), StageError> {
-    match fs::read_link(hook) {
-        Ok(target) if target == Path::new(MASK) => fs::remove_file(hook).map_err(StageError::file("remove", hook)),
-        _ => Ok(()),
-    }
+fn show_hook(place: Place<'_>, name: &str) -> Result<(), StageError> {
+    let ours = place.at(name).and_then(|hook| fs::read_link(hook).ok()).is_some_and(|target| target == Path::new(MASK));
+    if ours { place.remove(name) } else { Ok(()) }
 }

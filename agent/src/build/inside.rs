@@ -6,7 +6,8 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::MountFlags;
@@ -51,9 +52,31 @@ pub struct Inside<'a> {
 /// A file that stands in the image only for the time of the build.
 #[derive(Debug)]
 struct Lent {
-    path: PathBuf,
+    /// In the image; where that lies is looked up again, for packages move folders.
+    name: String,
     content: Vec<u8>,
-    before: Option<Vec<u8>>,
+    before: Option<Before>,
+}
+
+/// A file that a lent one stands for.
+#[derive(Debug)]
+struct Before {
+    content: Vec<u8>,
+    mode: fs::Permissions,
+    modified: SystemTime,
+}
+
+impl Before {
+    fn read(path: &Path) -> Option<Self> {
+        let found = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(Self { content: fs::read(path).ok()?, mode: found.permissions(), modified: found.modified().ok()? })
+    }
+
+    fn put_back(&self, path: &Path) -> io::Result<()> {
+        fs::write(path, &self.content)?;
+        fs::set_permissions(path, self.mode.clone())?;
+        fs::File::options().write(true).open(path)?.set_modified(self.modified)
+    }
 }
 
 impl<'a> Inside<'a> {
@@ -91,13 +114,14 @@ impl<'a> Inside<'a> {
     /// lies below `/run`, which is empty now.
     fn lend(&mut self, name: &str, content: Vec<u8>, mode: u32) -> Result<(), StageError> {
         let Some(path) = Place::new(self.root).at(name) else { return Ok(()) };
-        if path.is_symlink() || !path.parent().is_some_and(Path::is_dir) {
+        let before = Before::read(&path);
+        let taken = before.is_none() && path.symlink_metadata().is_ok();
+        if taken || !path.parent().is_some_and(Path::is_dir) {
             return Ok(());
         }
-        let before = fs::read(&path).ok();
         fs::write(&path, &content).map_err(StageError::file("write", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(StageError::file("write", &path))?;
-        self.lent.push(Lent { path, content, before });
+        self.lent.push(Lent { name: name.to_owned(), content, before });
         Ok(())
     }
 
@@ -107,7 +131,7 @@ impl<'a> Inside<'a> {
             self.log.say(format!("ended `{name}`, which a package had left running in the image"));
         }
         for lent in std::mem::take(&mut self.lent) {
-            take_back(&lent).map_err(StageError::file("restore", &lent.path))?;
+            take_back(Place::new(self.root), &lent).map_err(StageError::file("restore", Path::new(&lent.name)))?;
         }
         self.mounts.release()?;
         for point in unmount_below(self.root)? {
@@ -118,13 +142,14 @@ impl<'a> Inside<'a> {
 }
 
 /// What a package has put in its place since stays.
-fn take_back(lent: &Lent) -> io::Result<()> {
-    if lent.path.is_symlink() || fs::read(&lent.path).ok().as_deref() != Some(lent.content.as_slice()) {
+fn take_back(place: Place<'_>, lent: &Lent) -> io::Result<()> {
+    let Some(path) = place.at(&lent.name) else { return Ok(()) };
+    if Before::read(&path).is_none_or(|there| there.content != lent.content) {
         return Ok(());
     }
     match &lent.before {
-        Some(before) => fs::write(&lent.path, before),
-        None => fs::remove_file(&lent.path),
+        Some(before) => before.put_back(&path),
+        None => fs::remove_file(&path),
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Place<'a> {
 
     /// A file's text; empty if it is no file.
     pub fn text(&self, name: &str) -> String {
-        let file = self.at(name).filter(|path| !path.is_symlink());
+        let file = self.at(name).filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_file()));
         file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()
     }
 
@@ -94,7 +94,7 @@ impl<'a> Place<'a> {
             let cause = format!("`/{name}` leads out of its folder");
             return Err(StageError::build(cause, "look where the name comes from"));
         }
-        let path = self.resolve(Path::new(name), Last::AsItIs).map_err(StageError::file("look at", Path::new(name)))?;
+        let path = self.resolve(Path::new(name), Last::AsItIs).map_err(|_| round(name))?;
         let folder = path.parent().unwrap_or(self.root);
         fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;
         Ok(path)
@@ -102,8 +102,7 @@ impl<'a> Place<'a> {
 
     /// A folder of the image, made if it isn't there.
     pub fn folder(&self, name: &str) -> Result<PathBuf, StageError> {
-        let path =
-            self.resolve(Path::new(name), Last::Followed).map_err(StageError::file("look at", Path::new(name)))?;
+        let path = self.resolve(Path::new(name), Last::Followed).map_err(|_| round(name))?;
         fs::create_dir_all(&path).map_err(StageError::file("make", &path))?;
         Ok(path)
     }
@@ -137,6 +136,11 @@ impl<'a> Place<'a> {
         }
         Ok(found)
     }
+}
+
+fn round(name: &str) -> StageError {
+    let cause = format!("links of the image on the way to `/{}` go round in circles", name.trim_start_matches('/'));
+    StageError::build(cause, "look which package makes them")
 }
 
 /// The names in a path, with `..` among them.

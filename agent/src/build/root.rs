@@ -83,6 +83,14 @@ impl<'a> Root<'a> {
         }
     }
 
+    /// What the user should know though the build goes on.
+    pub fn warnings(&self) -> &[String] {
+        match &self.family {
+            Family::Apt(_) => &[],
+            Family::Dnf(dnf) => dnf.warnings(),
+        }
+    }
+
     /// Puts the image back as it was, and looks whether its own package manager finds what was installed.
     pub fn close(self) -> Result<(), StageError> {
         match self.family {

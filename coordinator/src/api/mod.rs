@@ -27,6 +27,7 @@ use tonic::service::Routes;
 use crate::audit::Audit;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::download::Trees;
 use crate::logs::Logs;
 use crate::pki::Authority;
 use crate::plans::Plans;
@@ -92,6 +93,7 @@ impl Services {
             audit: self.audit,
         };
         let sessions = sessions::Sessions {
+            trees: Trees::new(self.config.install_dir.clone(), self.store.clone()),
             store: self.store.clone(),
             scheduler: self.scheduler,
             logs: self.logs,

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::auth::{Fingerprint, caller, must_be_joined};
 use super::status::internal;
 use crate::clock::now_ms;
-use crate::download;
+use crate::download::Trees;
 use crate::logs::{LogLine, Logs};
 use crate::plans::Plans;
 use crate::scheduler::{Greeting, Lease, Scheduler};
@@ -47,6 +47,8 @@ pub struct Sessions {
     pub plans: Plans,
     /// The install root, for archives.
     pub install_dir: PathBuf,
+    /// Trees for `--onlyinitrd`.
+    pub trees: Trees,
 }
 
 #[tonic::async_trait]
@@ -100,10 +102,9 @@ impl v1::sessions_server::Sessions for Sessions {
         let attempt = AttemptId::try_from(request.into_inner())?;
         let lease = self.leased(&agent, attempt)?;
         let plan = self.plans.read(&lease.plan).map_err(|error| internal(&error))?;
-        let tree = download::tree_for(&plan, &self.install_dir, &self.store)?;
         let this = self.clone();
         let held = move || this.scheduler.lease(&agent, attempt).is_some() && this.still_joined(&agent, &print).is_ok();
-        Ok(Response::new(ReceiverStream::new(download::send(tree, held))))
+        Ok(Response::new(ReceiverStream::new(self.trees.send(attempt, &plan, held).await?)))
     }
 
     async fn push_log(

@@ -18,5 +18,5 @@ pub use activate::{ActivateError, activate};
 pub use adopt::{AdoptError, Adopted, adopt};
 pub use layout::{LayoutError, Number, RootimgDir};
 pub use links::{LinkError, Switched, settle, switch};
-pub use local_edits::{EditsError, carry_edits, local_edits};
+pub use local_edits::{Carried, EditsError, carry_edits, local_edits};
 pub use retain::{RetainError, Retained, retain, sweep};

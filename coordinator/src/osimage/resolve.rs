@@ -61,7 +61,7 @@ pub fn resolve_with(osimage: &Osimage, wish: &GenimageWish, site: &Site) -> Resu
     let osimage = &wish.applied(osimage)?;
     let mut notes = Notes { problems: osimage.check(), once, ..Notes::default() };
     let target = Target::read(osimage, site, &mut notes);
-    let found = Found::gather(&target, &mut notes);
+    let found = Found::gather(&target, wish.only_initrd, &mut notes);
     // An image that is there already has its packages.
     if !wish.only_initrd {
         found.look_ahead(&target, site.indexes.as_ref(), &mut notes);
@@ -94,21 +94,32 @@ struct Found {
 }
 
 impl Found {
-    fn gather(target: &Target<'_>, notes: &mut Notes) -> Self {
+    fn gather(target: &Target<'_>, only_initrd: bool, notes: &mut Notes) -> Self {
+        // What would be installed in an image that is there already, and run on it, is of no account.
+        let mut unused = Notes::default();
         let mut lists = lists::read(target, notes);
         let whole_lists = notes.problems.is_empty();
         let rootimgdir = rootimgdir::place(target, notes);
-        let postinstall = scripts::read(target, rootimgdir.as_deref(), notes);
+        let mut of_install = |notes: &mut Notes, step: &mut dyn FnMut(&mut Notes)| {
+            step(if only_initrd { &mut unused } else { notes });
+        };
+        let mut postinstall = Vec::new();
+        of_install(notes, &mut |notes| postinstall = scripts::read(target, rootimgdir.as_deref(), notes));
         let before = notes.problems.len();
-        let mut repositories = repositories::read(target, notes);
-        let other_repositories = otherpkgs::repositories(target, &lists.other, notes);
+        let (mut repositories, mut other_repositories) = (Repositories::default(), Vec::new());
+        of_install(notes, &mut |notes| {
+            repositories = repositories::read(target, notes);
+            other_repositories = otherpkgs::repositories(target, &lists.other, notes);
+        });
         let kernel = kernel::choose(target, &mut lists.os, &mut repositories.repositories, notes);
         let whole_repositories = notes.problems.len() == before;
         let drivers = drivers::choose(target, notes);
-        if let Some(place) = &rootimgdir {
-            rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
-        }
-        kits::check(target, &lists.other, notes);
+        of_install(notes, &mut |notes| {
+            if let Some(place) = &rootimgdir {
+                rootimgdir::keep_apart(place, repositories.repositories.iter().chain(&other_repositories), notes);
+            }
+            kits::check(target, &lists.other, notes);
+        });
         remaining(target, notes);
         Self {
             lists,

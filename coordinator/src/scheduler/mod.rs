@@ -311,8 +311,8 @@ impl Scheduler {
         self.ask(|answer| Command::Remove { agent, answer }).await?
     }
 
-    /// Puts a packed generation live, unless a build is being received or packed there. A caller who goes away before
-    /// the switch has changed nothing.
+    /// Puts a packed generation live, unless a build is being received or packed there. A caller who goes away half a
+    /// second before the switch has changed nothing.
     pub async fn activate(&self, rootimgdir: PathBuf, number: Number) -> Result<Switched, Refused> {
         self.ask(|answer| Command::Activate { rootimgdir, number, answer }).await?
     }

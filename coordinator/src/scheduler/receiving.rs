@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use model::build::{Build, BuildEvent, Failure, Part};
 use model::generation::{GenerationRecord, GenerationState};
 use model::id::{AttemptId, BuildId};
+use rootfs::edits::Edit;
 
 use super::Command;
 use super::beside::here;
@@ -14,13 +15,16 @@ use super::clip;
 use super::desk::{Desk, Parts, end_attempt};
 use crate::chain::chain;
 use crate::clock::now_ms;
-use crate::generation::{EditsError, RootimgDir, carry_edits};
+use crate::generation::{Carried, EditsError, RootimgDir, carry_edits};
 use crate::receive::{ReceiveError, ReceiveOrder, Received, receive};
 use crate::staging;
 use crate::store::StoreError;
 
 /// How often receiving begins again when its process was killed.
 const KILLED_AGAIN: u32 = 2;
+
+/// Edits that came too late which a warning names.
+const MISSED: usize = 10;
 
 /// A tree that lies in its generation.
 #[derive(Debug)]
@@ -112,20 +116,44 @@ impl Desk {
 /// Of a tree that went out and came back with other initrds (`--onlyinitrd`), edits by hand are edits still.
 fn made_from(parts: &Parts, build: &Build, received: Received) -> ReceivedTree {
     let (mut note, mut warning) = (None, None);
-    let newest = if build.genimage.only_initrd { parts.store.generations(&build.rootimgdir) } else { Ok(Vec::new()) };
-    // Its own record is not written yet.
-    if let Some(from) = newest.ok().and_then(|mut records| records.pop()).map(|record| record.number) {
-        let dir = RootimgDir::open(&build.rootimgdir, &parts.config.install_dir).map_err(EditsError::from);
-        match dir.and_then(|dir| carry_edits(&dir, from.into(), received.generation.into())) {
-            Ok(0) => note = Some(format!("the tree is that of generation {from}")),
-            Ok(edits) => note = Some(format!("the tree is that of generation {from}, with its {edits} edits by hand")),
+    if build.genimage.only_initrd {
+        match carried(parts, build, &received) {
+            Ok((from, carried)) => {
+                note = Some(from + &kept(carried.kept));
+                warning = missed(&carried.missed);
+            }
             Err(error) => {
-                let text = format!("edits by hand of generation {from} are in the tree and can't be told any more");
-                warning = Some(format!("{text}: {}", chain(&error)));
+                let text = "edits by hand that are in the tree can't be told from what was built any more";
+                warning = Some(format!("{text}: {error}"));
             }
         }
     }
     ReceivedTree { received, note, warning }
+}
+
+/// Whose tree it was, in words, and what became of its edits.
+fn carried(parts: &Parts, build: &Build, received: &Received) -> Result<(String, Carried), String> {
+    let mut records = parts.store.generations(&build.rootimgdir).map_err(|error| chain(&error))?;
+    // Its own record is not written yet.
+    let from = records.pop().ok_or("the generation that it was made from has no record")?;
+    let dir = RootimgDir::open(&build.rootimgdir, &parts.config.install_dir).map_err(EditsError::from);
+    let carried = dir.and_then(|dir| carry_edits(&dir, from.number.into(), received.generation.into()));
+    let whose = if from.osimage == build.osimage { String::new() } else { format!(", built for {}", from.osimage) };
+    let text = format!("the tree is that of generation {}{whose}", from.number);
+    carried.map(|carried| (text, carried)).map_err(|error| chain(&error))
+}
+
+fn kept(edits: usize) -> String {
+    if edits == 0 { String::new() } else { format!(", with its {edits} edits by hand") }
+}
+
+/// Edits that were made too late, the first of them by name.
+fn missed(edits: &[Edit]) -> Option<String> {
+    let shown: Vec<String> = edits.iter().take(MISSED).map(ToString::to_string).collect();
+    let more = edits.len().saturating_sub(MISSED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let text = "edits that were made while the build ran are not in its tree";
+    (!edits.is_empty()).then(|| format!("{text}: {}{more}", shown.join("; ")))
 }
 
 fn take_in(parts: &Parts, build: &Build, attempt: AttemptId, cancel: &AtomicBool) -> Result<Received, Failure> {

@@ -25,6 +25,9 @@ use crate::walk::{Walk, WalkError};
 /// The version of the format that this code writes and reads.
 const VERSION: u32 = 1;
 
+/// A time that no file has.
+const NEVER: Stamp = Stamp(i64::MIN, 0);
+
 /// All entries of a tree, in the order of a walk, without the root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
@@ -183,7 +186,7 @@ impl Manifest {
         let paths: HashSet<&TreePath> = paths.collect();
         self.entries.retain(|entry| !paths.contains(&entry.path));
         let old = before.entries.iter().filter(|entry| paths.contains(&entry.path)).cloned();
-        self.entries.extend(old.map(|entry| ManifestEntry { link: None, mtime: Stamp::default(), ..entry }));
+        self.entries.extend(old.map(|entry| ManifestEntry { link: None, mtime: NEVER, ..entry }));
         self.arrange();
     }
 

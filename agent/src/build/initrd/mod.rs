@@ -81,10 +81,8 @@ fn make(context: &Context<'_>, state: &mut State, log: &StageLog<'_>, modules: &
         state.warnings.push(format!("kernel {kernel} has no driver {}; netdrivers names it", unknown.join(", ")));
     }
     let desk = context.work.join("initrd");
-    let shown = context.root.join(DESK);
-    for folder in [&desk, &shown] {
-        fs::create_dir_all(folder).map_err(StageError::file("make", folder))?;
-    }
+    fs::create_dir_all(&desk).map_err(StageError::file("make", &desk))?;
+    let shown = Place::new(&context.root).folder(DESK)?;
     let mut mounts = Mounts::default();
     mounts.bind_one(&desk, &shown)?;
     let fetch = show_fetch(context, &mut mounts)?;

@@ -17,8 +17,10 @@ fn read(kernel: &[u8]) -> Option<String> {
         return x86(kernel);
     }
     if kernel.starts_with(b"\x7fELF") {
-        let at = kernel.windows(BANNER.len()).position(|window| window == BANNER)?;
-        return word(&kernel[at + BANNER.len()..]);
+        let banners = kernel.windows(BANNER.len()).enumerate().filter(|(_, window)| *window == BANNER);
+        let mut words = banners.filter_map(|(at, _)| word(&kernel[at + BANNER.len()..]));
+        // Drivers say it too, of what they are told at run time.
+        return words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
     }
     None
 }
@@ -48,7 +50,7 @@ mod tests {
         x86[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
         x86[0x300..0x314].copy_from_slice(b"6.1.0-56-amd64 (x) #");
         assert_eq!(read(&x86).as_deref(), Some("6.1.0-56-amd64"));
-        let elf = b"\x7fELF\x02\x01 padding Linux version 6.12.1-powerpc64le (gcc) #1\0";
+        let elf = b"\x7fELF\x02\x01 padding Linux version %s\0 Linux version 6.12.1-powerpc64le (gcc) #1\0";
         assert_eq!(read(elf).as_deref(), Some("6.12.1-powerpc64le"));
         for other in [&b""[..], b"\x1f\x8b\x08", b"\x7fELF", &x86[..0x20f], b"\x7fELFLinux version"] {
             assert_eq!(read(other), None);

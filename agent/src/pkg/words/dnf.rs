@@ -19,11 +19,14 @@ pub fn explain(lines: &[String], items: &[PackageItem], sources: &BTreeMap<Strin
         .or_else(|| room(&lines))
 }
 
-/// The id of the repository that the server doesn't have, if that is why dnf or yum failed.
+/// The id of the repository that the server doesn't have, if that is why dnf or yum failed: there is no index. Any other
+/// file that is missing is one that the index names, so the repository is there and broken.
 pub fn absent(lines: &[String]) -> Option<&str> {
     let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
     let gone = |line: &&str| {
-        line.contains("Status code: 404") || line.contains("HTTPS Error 404") || line.contains("HTTP Error 404")
+        let url = line.split(' ').find(|word| word.trim_end_matches(':').ends_with("/repodata/repomd.xml"));
+        url.is_some()
+            && ["Status code: 404", "HTTP Error 404", "HTTPS Error 404"].iter().any(|text| line.contains(text))
     };
     lines.iter().any(gone).then(|| unread(&lines)).flatten().map(|(id, _)| id)
 }
@@ -252,6 +255,11 @@ mod tests {
         assert_eq!((absent(&lines(parse)), absent(&lines(gone))), (None, None));
         let missing = "  - Status code: 404 for http://h/x/repodata/repomd.xml (IP: 1.2.3.4)\nError: Failed to download metadata for repo 'otherpkgs-2': Cannot download repomd.xml: All mirrors were tried";
         assert_eq!(absent(&lines(missing)), Some("otherpkgs-2"));
+        // A mirror in the middle of its renewal has the repository.
+        assert_eq!(absent(&lines(&missing.replace("repomd.xml (IP", "0a1b-primary.xml.gz (IP"))), None);
+        let yum = "http://h/x/repodata/repomd.xml: [Errno 14] HTTP Error 404 - Not Found\nTrying other mirror.\n\
+            failure: repodata/repomd.xml from otherpkgs-1: [Errno 256]\nCannot retrieve repository metadata (repomd.xml) for repository: otherpkgs-1. Please verify its path and try again";
+        assert_eq!(absent(&lines(yum)), Some("otherpkgs-1"));
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn attempt(staging: PathBuf) -> AttemptRecord {
 
 fn plan() -> model::plan::BuildPlan {
     let plan = serde_json::json!({
-        "version": 2, "osimage": "compute", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
+        "version": 3, "osimage": "compute", "revision": 1, "osvers": "debian12", "osarch": "x86_64",
         "arch": "x86_64", "profile": "compute", "provmethod": "netboot", "rootimgdir": "/install/r",
         "install_dir": "/install", "packages": {"kind": "zypper"}, "repositories": [], "other_repositories": [],
         "passes": [], "other_passes": [], "environment": {}, "kernel": {"kind": "only"}, "drivers": {},
