@@ -66,7 +66,7 @@ fn answer(folder: &Path, stream: TcpStream) -> io::Result<()> {
 /// A regular file below the folder, by the path of a request.
 fn file(folder: &Path, target: &str) -> Option<File> {
     let path = PathBuf::from(decoded(target.trim_start_matches('/')));
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let path = folder.join(path);
     (plain && fs::metadata(&path).ok()?.is_file()).then(|| File::open(path).ok()).flatten()
 }
