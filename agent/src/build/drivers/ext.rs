@@ -2,6 +2,7 @@
 //! names lead, and fills holes; so every folder is listed and judged before anything is taken out.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::watch::{Limit, Watch};
@@ -70,7 +71,7 @@ fn list(image: &Path, folder: u64, watch: &Watch<'_>) -> Result<Vec<Entry>, Stag
         // An inode of 0 is room in the folder that nothing is in.
         if is_banner(line) || line.starts_with("/0/") || strange.is_some() || entries.len() as u64 > watch.limit.entries
         {
-            return;
+            return ControlFlow::Continue(());
         }
         match entry(line) {
             Some(Entry { name, .. }) if name == "." || name == ".." => {}
@@ -78,6 +79,7 @@ fn list(image: &Path, folder: u64, watch: &Watch<'_>) -> Result<Vec<Entry>, Stag
             Some(entry) if names.insert(entry.name.clone()) => entries.push(entry),
             _ => strange = Some(line.to_owned()),
         }
+        ControlFlow::Continue(())
     })?;
     match strange {
         Some(line) => Err(watch.damaged(&line)),

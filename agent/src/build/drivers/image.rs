@@ -169,7 +169,7 @@ mod tests {
             for name in ["rock.iso", "bare.iso", "cut.iso"] {
                 let (image, folder) = (dir.path().join(name), dir.path().join(format!("{program}-{name}")));
                 fs::create_dir(&folder).unwrap();
-                let watch = Watch { source: &image, folder: &folder, limit: Limit::SOURCE, log: &log };
+                let watch = Watch::new(&image, &folder, Limit::SOURCE, &log);
                 let done = iso_by(program, &image, &watch);
                 assert_eq!(done.is_ok(), name != "cut.iso", "{program} {name}: {done:?}");
                 let there = ["rhdd3", "lib/driver_of_old.ko"].iter().all(|name| folder.join(name).is_file());

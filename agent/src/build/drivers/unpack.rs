@@ -33,7 +33,8 @@ pub(super) fn disk(path: &Path, desk: &Path, log: &StageLog<'_>) -> Result<Disk,
         return content(path, path, desk, log);
     }
     let folder = desk.join("content");
-    let watch = Watch { source: path, folder: &made(&folder)?, limit: Limit::SOURCE, log };
+    made(&folder)?;
+    let watch = Watch::new(path, &folder, Limit::SOURCE, log);
     let image = match image::kind(path)? {
         Kind::Gzip => gunzip(path, &desk.join("image"), &watch)?,
         _ => path.to_owned(),
@@ -52,7 +53,7 @@ fn content(path: &Path, folder: &Path, desk: &Path, log: &StageLog<'_>) -> Resul
     // Unpacked beside the rest: the disk may hold links, and nothing is to be written through one.
     if let Some(modules) = entries(folder).find(|path| is_called(path, OLD_MODULES) && !path.is_symlink()) {
         let apart = made(&desk.join("apart"))?;
-        let watch = Watch { source: path, folder: &apart, limit: Limit::SOURCE, log };
+        let watch = Watch::new(path, &apart, Limit::SOURCE, log);
         let unzipped = gunzip(&modules, &desk.join("modules"), &watch)?;
         if !image::extract(&unzipped, &watch)? {
             return Err(watch.damaged("its modules.cgz is no cpio archive"));
@@ -87,7 +88,8 @@ pub(super) fn package(path: &Path, folder: &Path, log: &StageLog<'_>) -> Result<
 }
 
 fn package_by(program: &str, path: &Path, folder: &Path, log: &StageLog<'_>) -> Result<(), StageError> {
-    let watch = Watch { source: path, folder: &made(folder)?, limit: Limit::SOURCE, log };
+    made(folder)?;
+    let watch = Watch::new(path, folder, Limit::SOURCE, log);
     watch.limit.of_file(path)?;
     if program == "bsdtar" {
         watch.run(program, |cmd| cmd.arg("-xf").arg(path).arg("-C").arg(folder))?;
@@ -116,8 +118,8 @@ pub(super) fn module(path: &Path, desk: &Path, log: &StageLog<'_>) -> Result<Vec
     let folder = desk.join("module");
     let plain = match packer {
         Some(packer) => {
-            let watch = Watch { source: path, folder: &made(&folder)?, limit: Limit::MODULE, log };
-            packer.unpack(path, &watch)?
+            made(&folder)?;
+            packer.unpack(path, &Watch::new(path, &folder, Limit::MODULE, log))?
         }
         None => path.to_owned(),
     };
