@@ -1,7 +1,5 @@
 //! Real images, made by the tools that make them elsewhere.
 
-use std::os::unix::fs::symlink;
-
 use model::stage::Stage;
 
 use super::super::harvest;
@@ -165,65 +163,10 @@ fn a_package_is_the_same_by_either_program() {
 }
 
 #[test]
-fn an_image_with_holes_or_without_an_end_is_refused() {
-    let dir = workshop();
-    shell(dir.path(), "truncate -s 2G disk/hole.ko");
-    let scripts = [
-        "truncate -s 8M image; mke2fs -q -F -t ext4 -d disk image".to_owned(),
-        // One file under many names.
-        "rm image; truncate -s 700M disk/hole.ko; ln disk/hole.ko disk/again.ko; ".to_owned()
-            + "truncate -s 8M image; mke2fs -q -F -t ext4 -d disk image",
-        // Many members of one gzip file are one file.
-        "head -c 64M /dev/zero | gzip -1 > part; rm image; for _ in {1..20}; do cat part >> image; done".to_owned(),
-    ];
-    for script in scripts {
-        let error = opened(dir.path(), &script).unwrap_err();
-        assert!(error.cause.contains("holds more than a driver's source may: 1.0 GB"), "{script}: {error}");
-    }
-    let reporter = Reporter::new(std::io::sink());
-    let log = StageLog::new(Stage::Configure, &reporter);
-    for script in ["truncate -s 300M a.ko; gzip -1 a.ko", "truncate -s 300M a.ko; xz -0 a.ko", "truncate -s 300M a.ko"]
-    {
-        shell(dir.path(), script);
-        let path =
-            ["a.ko.gz", "a.ko.xz", "a.ko"].map(|name| dir.path().join(name)).into_iter().find(|path| path.exists());
-        let path = path.unwrap();
-        let error = module(&path, &dir.path().join("modules"), &log).unwrap_err();
-        assert!(error.cause.contains(path.to_str().unwrap()) && error.cause.contains("268.4 MB"), "{script}: {error}");
-        fs::remove_file(path).unwrap();
-    }
-}
-
-#[test]
-fn nothing_is_written_outside_the_folder() {
-    let dir = workshop();
-    let node = dir.path().join("node");
-    fs::create_dir(&node).unwrap();
-    // Names of one length, so that they can be changed in the image: a link to the node's folder, and a folder of the
-    // same name as the link.
-    symlink(&node, dir.path().join("disk/way-out")).unwrap();
-    fs::create_dir(dir.path().join("disk/way-two")).unwrap();
-    fs::write(dir.path().join("disk/way-two/evil"), "x").unwrap();
-    fs::write(dir.path().join("disk/aaXevil"), "x").unwrap();
-    for script in [
-        "cd disk; (echo rhdd3; echo way-out; find way-two) | cpio -o -H newc > ../image; cd ..; \
-         sed -i s,way-two,way-out,g image",
-        "cd disk; find . | cpio -o -H newc > ../image; sed -i s,aaXevil,../evil, ../image",
-        "xorriso -as mkisofs -R -o image disk; sed -i s,way-two,way-out,g image",
-        "xorriso -as mkisofs -R -o image disk; sed -i s,aaXevil,../evil,g image",
-        "rm image; truncate -s 4M image; mke2fs -q -F -t ext2 -d disk image; sed -i s,way-two,way-out,g image",
-        "rm image; truncate -s 4M image; mke2fs -q -F -t ext2 -d disk image; sed -i s,aaXevil,../evil,g image",
-    ] {
-        // Some are refused, some without the bad member: either will do.
-        let opened = opened(dir.path(), script);
-        assert_eq!(fs::read_dir(&node).unwrap().count(), 0, "{script}: {opened:?}");
-        assert!(!dir.path().join("desk/evil").exists(), "{script}: {opened:?}");
-    }
-}
-
-#[test]
 fn the_missing_program_and_its_package_are_named() {
     let error = tool(&["no-such-program", "nor-this"], Path::new("/install/a.iso"), "install it").unwrap_err();
     assert_eq!(error.cause, "this node can't open `/install/a.iso`: it has none of no-such-program, nor-this");
     assert_eq!((error.hint.as_str(), error.blame), ("install it", Blame::Node));
 }
+
+mod hostile;
