@@ -32,6 +32,10 @@ pub(super) fn disk(path: &Path, desk: &Path, log: &StageLog<'_>) -> Result<Disk,
     if path.is_dir() {
         return content(path, path, desk, log);
     }
+    // Whoever opens a pipe waits for its other end.
+    if !is_file(path)? {
+        return Ok(Disk::NotOne("it is neither a file nor a folder"));
+    }
     let folder = desk.join("content");
     made(&folder)?;
     let watch = Watch::new(path, &folder, Limit::SOURCE, log);
@@ -50,8 +54,10 @@ fn content(path: &Path, folder: &Path, desk: &Path, log: &StageLog<'_>) -> Resul
         return Ok(Disk::NotOne("its top folder holds none of rhdd3, rhdd, modinfo, modules.dep and modules.cgz"));
     }
     let mut folders = vec![folder.to_owned()];
-    // Unpacked beside the rest: the disk may hold links, and nothing is to be written through one.
-    if let Some(modules) = entries(folder).find(|path| is_called(path, OLD_MODULES) && !path.is_symlink()) {
+    let is_modules =
+        |path: &PathBuf| is_called(path, OLD_MODULES) && path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    // Unpacked beside the rest: the disk may hold links, and nothing is to be written through one. Or pipes.
+    if let Some(modules) = entries(folder).find(is_modules) {
         let apart = made(&desk.join("apart"))?;
         let watch = Watch::new(path, &apart, Limit::SOURCE, log);
         let unzipped = gunzip(&modules, &desk.join("modules"), &watch)?;
@@ -61,6 +67,11 @@ fn content(path: &Path, folder: &Path, desk: &Path, log: &StageLog<'_>) -> Resul
         folders.push(apart);
     }
     Ok(Disk::Content(folders))
+}
+
+/// What the plan names may be a link to one.
+fn is_file(path: &Path) -> Result<bool, StageError> {
+    Ok(fs::metadata(path).map_err(StageError::file("look at", path))?.is_file())
 }
 
 fn is_disk(folder: &Path) -> bool {
@@ -90,6 +101,9 @@ pub(super) fn package(path: &Path, folder: &Path, log: &StageLog<'_>) -> Result<
 fn package_by(program: &str, path: &Path, folder: &Path, log: &StageLog<'_>) -> Result<(), StageError> {
     made(folder)?;
     let watch = Watch::new(path, folder, Limit::SOURCE, log);
+    if !is_file(path)? {
+        return Err(watch.damaged("it is no file"));
+    }
     watch.limit.of_file(path)?;
     if program == "bsdtar" {
         watch.run(program, |cmd| cmd.arg("-xf").arg(path).arg("-C").arg(folder))?;

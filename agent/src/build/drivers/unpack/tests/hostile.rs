@@ -129,3 +129,19 @@ fn nothing_is_written_outside_the_folder() {
         assert_eq!(found, outcome, "{script}");
     }
 }
+
+#[test]
+fn nobody_waits_for_the_other_end_of_a_pipe() {
+    let dir = workshop();
+    let script = "mkfifo disk/modules.cgz disk/b.ko disk/lib/firmware/b.bin";
+    shell(dir.path(), script);
+    for script in ["xorriso -as mkisofs -R -o image disk", "rm image; mv disk image"] {
+        assert_eq!(found(opened(dir.path(), script), script), ["driver_with_a_name.ko", "a.bin"], "{script}");
+    }
+    let opened = opened(dir.path(), "rm -r image; mkfifo image");
+    assert!(matches!(opened, Ok(Disk::NotOne("it is neither a file nor a folder"))), "{opened:?}");
+    let reporter = Reporter::new(std::io::sink());
+    let log = StageLog::new(Stage::Configure, &reporter);
+    let error = package(&dir.path().join("image"), &dir.path().join("package"), &log).unwrap_err();
+    assert!(error.cause.contains("image` is damaged or can't be read: it is no file"), "{error}");
+}
