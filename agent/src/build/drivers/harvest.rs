@@ -15,6 +15,8 @@ const DEEPEST: usize = 24;
 const VERMAGIC: &[u8] = b"vermagic=";
 /// In front of its own name, since Linux 4.13. Behind a zero, for `srcname=` and others end alike.
 const NAME: &[u8] = b"\0name=";
+/// The kernel's own bound of it, with the zero at its end (`MODULE_NAME_LEN`).
+const LONGEST_NAME: usize = 56;
 
 /// One kernel module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +107,8 @@ pub(super) fn built_for(module: &[u8]) -> Option<String> {
 
 /// What a module calls itself, whatever its file is called.
 pub(super) fn own_name(module: &[u8]) -> Option<String> {
-    let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_plain = |name: &String| name.len() < LONGEST_NAME && name.bytes().all(is_letter);
     told(module, NAME).filter(is_plain)
 }
 
@@ -177,6 +180,8 @@ mod tests {
         }
         assert_eq!(own_name(bytes).as_deref(), Some("x"));
         assert_eq!(own_name(b"\x7fELF...\0srcname=x\0name=../x\0"), None);
+        // No file can be called so.
+        assert_eq!(own_name(format!("\0name={}\0", "x".repeat(300)).as_bytes()), None);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Images of driver disks: which kind a file is, by its bytes, and its content into a folder, by the tools that a node
 //! has. Called by [`super::unpack`]. Nothing is mounted: a loop device would outlive the build's namespaces.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::unpack::tool;
@@ -94,7 +96,8 @@ fn iso_by(program: &str, image: &Path, watch: &Watch<'_>) -> Result<(), StageErr
         "bsdtar" => cmd.arg("-xf").arg(image).arg("-C").arg(watch.folder),
         _ => cmd.args(["-no_rc", "-osirrox", "on", "-indev"]).arg(image).args(["-extract", "/"]).arg(watch.folder),
     })?;
-    small_letters(watch.folder).map_err(StageError::file("rename the files in", watch.folder))
+    let renamed = small_letters(watch.folder).map_err(StageError::file("rename the files in", watch.folder))?;
+    renamed.map_err(|name| watch.damaged(&format!("in small letters its `{name}` has another's name, or none")))
 }
 
 fn floppy(image: &Path, bytes: u64, watch: &Watch<'_>) -> Result<(), StageError> {
@@ -113,8 +116,9 @@ fn floppy(image: &Path, bytes: u64, watch: &Watch<'_>) -> Result<(), StageError>
     watch.run("mcopy", cmd).map(|_| ())
 }
 
-/// ISO 9660 without extensions has capitals only, and eight of a name.
-fn small_letters(folder: &Path) -> std::io::Result<()> {
+/// ISO 9660 without extensions has capitals only, and eight of a name. An error: a name that is none, or that another
+/// has already.
+fn small_letters(folder: &Path) -> io::Result<Result<(), String>> {
     let mut paths = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -126,26 +130,33 @@ fn small_letters(folder: &Path) -> std::io::Result<()> {
             paths.push(entry.path());
         }
     }
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if paths.iter().any(|path| name(path).bytes().any(|byte| byte.is_ascii_lowercase())) {
-        return Ok(());
+    let name = |path: &Path| path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+    if paths.iter().any(|path| name(path).iter().any(u8::is_ascii_lowercase)) {
+        return Ok(Ok(()));
     }
     // A folder stands before what is in it.
     for path in paths.iter().rev() {
-        let small = name(path).to_lowercase();
-        let small = small.split_once(';').map_or(small.as_str(), |(name, _version)| name);
-        fs::rename(path, path.with_file_name(small))?;
+        let old = name(path);
+        let small = old.split(|byte| *byte == b';').next().unwrap_or_default().to_ascii_lowercase();
+        if small == old {
+            continue;
+        }
+        let to = path.with_file_name(OsStr::from_bytes(&small));
+        if [&b""[..], b".", b".."].contains(&&*small) || to.symlink_metadata().is_ok() {
+            return Ok(Err(String::from_utf8_lossy(&old).into_owned()));
+        }
+        fs::rename(path, to)?;
     }
     for module in harvest::gather(folder).modules {
         // Only as it is, not compressed.
         let readable = module.file.ends_with(".ko") && fs::metadata(&module.path)?.len() <= Limit::MODULE.bytes;
         let own = if readable { harvest::own_name(&fs::read(&module.path)?) } else { None };
         let path = own.map(|own| module.path.with_file_name(format!("{own}.ko")));
-        if let Some(path) = path.filter(|path| !path.exists()) {
+        if let Some(path) = path.filter(|path| path.symlink_metadata().is_err()) {
             fs::rename(&module.path, path)?;
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 #[cfg(test)]
@@ -153,7 +164,7 @@ mod tests {
     use model::stage::Stage;
 
     use super::*;
-    use crate::worker::report::{Reporter, StageLog};
+    use crate::worker::report::{Blame, Reporter, StageLog};
 
     #[test]
     fn an_iso_is_the_same_by_either_program() {
@@ -163,9 +174,20 @@ mod tests {
         shell("mkdir -p disk/lib; echo > disk/rhdd3; printf '\\0name=driver_of_old\\0' > disk/lib/driver_of_old.ko");
         shell("xorriso -as mkisofs -R -o rock.iso disk; genisoimage -quiet -o bare.iso disk");
         shell("cp rock.iso cut.iso; truncate -s 50k cut.iso");
+        // A file of a folder's name, and one of none.
+        shell("mkdir odd odd/a; touch odd/b; genisoimage -quiet -o odd.iso odd");
+        shell("sed 's/B\\.;1/A;;1/' odd.iso > same.iso; sed 's/B\\.;1/..;1/' odd.iso > dots.iso");
         let reporter = Reporter::new(std::io::sink());
         let log = StageLog::new(Stage::Configure, &reporter);
         for program in ISO_TOOLS {
+            for name in ["same.iso", "dots.iso"] {
+                let (image, folder) = (dir.path().join(name), dir.path().join(format!("{program}-{name}")));
+                fs::create_dir(&folder).unwrap();
+                let done = iso_by(program, &image, &Watch::new(&image, &folder, Limit::SOURCE, &log));
+                let error = done.unwrap_err();
+                let names_it = error.cause.contains(&format!("{name}` is damaged or can't be read: "));
+                assert!(names_it && error.blame == Blame::Build, "{program} {name}: {error}");
+            }
             for name in ["rock.iso", "bare.iso", "cut.iso"] {
                 let (image, folder) = (dir.path().join(name), dir.path().join(format!("{program}-{name}")));
                 fs::create_dir(&folder).unwrap();
@@ -174,6 +196,43 @@ mod tests {
                 assert_eq!(done.is_ok(), name != "cut.iso", "{program} {name}: {done:?}");
                 let there = ["rhdd3", "lib/driver_of_old.ko"].iter().all(|name| folder.join(name).is_file());
                 assert!(there || done.is_err(), "{program} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_have_no_small_letters_are_the_images_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, (names, renamed)) in [
+            (&["RHDD3;1", "A.KO;1", "1", "2;1"][..], Ok(&["1", "2", "a.ko", "rhdd3"][..])),
+            (&["RHDD3", "a", "B;1"], Ok(&["B;1", "RHDD3", "a"])),
+            (&[";1"], Err(";1")),
+            (&["..;1"], Err("..;1")),
+            (&[".;1"], Err(".;1")),
+            (&["1", "1;1"], Err("1;1")),
+            (&["A/B", "A;1"], Err("A")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let folder = dir.path().join(number.to_string());
+            for name in names {
+                let path = folder.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            let done = small_letters(&folder).unwrap();
+            match renamed {
+                Ok(renamed) => {
+                    let mut there: Vec<_> =
+                        fs::read_dir(&folder).unwrap().map(|one| one.unwrap().file_name()).collect();
+                    there.sort();
+                    assert_eq!((done, there), (Ok(()), renamed.iter().map(Into::into).collect()));
+                }
+                // Which of two comes first is the file system's choice.
+                Err(name) => {
+                    assert!(done.as_ref().is_err_and(|one| one == name || one == "A;1"), "{names:?}: {done:?}")
+                }
             }
         }
     }
