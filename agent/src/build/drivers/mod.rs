@@ -112,19 +112,33 @@ impl Taker<'_> {
     fn take(&mut self, harvest: Harvest, source: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<(), StageError> {
         let place = Place::new(&self.context.root);
         for module in harvest.modules.iter().filter(|module| wanted(&module.name)) {
-            if self.fits(module)? {
-                let to = self.module(place, module)?;
+            if self.fits(module)?
+                && let Some(to) = self.module(place, module, source)?
+            {
                 self.log.say(format!("{} of {} is /{to} now", module.name, source.display()));
                 self.found.insert(module.name.clone());
             }
         }
+        let mut count = 0;
         for file in &harvest.firmware {
-            firmware(place, file)?;
+            let to = format!("lib/firmware/{}", file.name);
+            if self.has_room(place, &to, source) {
+                firmware(place, file, &to)?;
+                count += 1;
+            }
         }
-        if !harvest.firmware.is_empty() {
-            self.log.say(format!("{} files of firmware from {}", harvest.firmware.len(), source.display()));
+        if count > 0 {
+            self.log.say(format!("{count} files of firmware from {}", source.display()));
         }
         Ok(())
+    }
+
+    /// Whether a file can be put there; if not, that is no fault of the node.
+    fn has_room(&mut self, place: Place<'_>, to: &str, source: &Path) -> bool {
+        let Some(why) = obstacle(place, to) else { return true };
+        self.warnings
+            .push(format!("`/{to}` of the driver's source `{}` is left out: in the image {why}", source.display()));
+        false
     }
 
     /// Whether a module was built for the image's kernel, or the user says that it doesn't matter.
@@ -150,33 +164,49 @@ impl Taker<'_> {
         Ok(false)
     }
 
-    /// Puts a module where the kernel's own of the same name stands, else among the new ones; gives that path.
-    fn module(&self, place: Place<'_>, module: &Module) -> Result<String, StageError> {
+    /// Puts a module where the kernel's own of the same name stands, else among the new ones; gives that path. `None`:
+    /// there is something else that stays.
+    fn module(&mut self, place: Place<'_>, module: &Module, source: &Path) -> Result<Option<String>, StageError> {
         let folder = format!("lib/modules/{}", self.kernel);
         // Also proves that no link leads out of the image.
         let top = place.spot(&format!("{folder}/modules.dep"))?;
         let top = top.parent().unwrap_or(&self.context.root).to_owned();
         let old = harvest::gather(&top).modules.into_iter().find(|old| old.name == module.name);
         let within = |path: &Path| path.strip_prefix(&top).map(|path| format!("{folder}/{}", path.display())).ok();
-        let to = match old.as_ref().and_then(|old| Some((within(&old.path)?, within(old.path.parent()?)?))) {
-            Some((old, parent)) => {
-                place.remove(&old)?;
-                format!("{parent}/{}", module.file)
-            }
+        let old = old.as_ref().and_then(|old| Some((within(&old.path)?, within(old.path.parent()?)?)));
+        let to = match &old {
+            Some((_, parent)) => format!("{parent}/{}", module.file),
             None => format!("{folder}/{NEW}/{}", module.file),
         };
+        if !self.has_room(place, &to, source) {
+            return Ok(None);
+        }
+        if let Some((old, _)) = old {
+            place.remove(&old)?;
+        }
         place.remove(&to)?;
         copy(&module.path, &place.spot(&to)?)?;
-        Ok(to)
+        Ok(Some(to))
     }
 }
 
-fn firmware(place: Place<'_>, file: &Firmware) -> Result<(), StageError> {
-    let to = format!("lib/firmware/{}", file.name);
-    place.remove(&to)?;
+/// What of the image is in a file's way and can't be replaced by it.
+fn obstacle(place: Place<'_>, to: &str) -> Option<&'static str> {
+    let Some(path) = place.at(to) else { return Some("links go round in circles there") };
+    let is_folder = |path: &Path| path.symlink_metadata().ok().map(|meta| meta.is_dir());
+    if is_folder(&path) == Some(true) {
+        return Some("a folder has that name");
+    }
+    // Links on the way were followed, so the nearest that is there is a folder or in the way.
+    let above = path.ancestors().skip(1).find_map(is_folder);
+    (above == Some(false)).then_some("a file has the name of one of its folders")
+}
+
+fn firmware(place: Place<'_>, file: &Firmware, to: &str) -> Result<(), StageError> {
+    place.remove(to)?;
     match fs::read_link(&file.path) {
-        Ok(target) => place.link(&target.to_string_lossy(), &to),
-        Err(_) => copy(&file.path, &place.spot(&to)?),
+        Ok(target) => place.link(&target.to_string_lossy(), to),
+        Err(_) => copy(&file.path, &place.spot(to)?),
     }
 }
 

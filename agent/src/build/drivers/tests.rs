@@ -144,6 +144,30 @@ fn a_disk_that_brings_nothing_is_a_warning_with_the_reason() {
     assert!(state.warnings[0].contains("empty.iso` holds neither modules nor"), "{:?}", state.warnings);
 }
 
+#[test]
+fn what_the_image_has_something_else_in_place_of_is_left_out_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    shell(
+        dir.path(),
+        "mkdir -p first/firmware/a second/firmware/b second/firmware/link; \
+         touch {first,second}/rhdd3 first/firmware/a/x first/firmware/b second/firmware/{a,b/y,link/z,c}; \
+         ln -s link first/firmware/link",
+    );
+    let of = |name: &str| json!({"kind": "disk", "path": dir.path().join(name)});
+    let (state, files) = taken(dir.path(), json!([of("first"), of("second")]), false);
+    assert_eq!(files, words("old.ko.xz a/x b c link"));
+    let source = dir.path().join("second").display().to_string();
+    let warnings = [
+        ("a", "a folder has that name"),
+        ("b/y", "a file has the name of one of its folders"),
+        ("link/z", "links go round in circles there"),
+    ];
+    let warnings = warnings.map(|(name, why)| {
+        format!("`/lib/firmware/{name}` of the driver's source `{source}` is left out: in the image {why}")
+    });
+    assert_eq!(state.warnings, warnings);
+}
+
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
