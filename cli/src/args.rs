@@ -120,7 +120,7 @@ Examples:
   imgctl packimage compute-el9 -c zstd
   imgctl packimage compute-el9 -m cpio -c zstd --nosyncfiles")]
     Packimage(PackimageArgs),
-    /// What builds left: list, show, compare
+    /// What builds left: list, show, compare, put an older one live
     #[command(subcommand)]
     Generations(GenerationsVerb),
     /// Create, change, show, copy, import and export osimage definitions

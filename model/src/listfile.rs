@@ -112,7 +112,10 @@ impl<'a, 'f> ListReader<'a, 'f> {
 
     fn text<'t>(&mut self, raw: &'t [u8], at: &Place) -> Option<&'t str> {
         let Ok(text) = str::from_utf8(raw) else {
-            self.problems.push(Problem::at(at, "this line is not UTF-8 text; convert the file"));
+            self.problems.push(Problem::at(
+                at,
+                "this line is not UTF-8 text; convert the file, for example by `iconv -f LATIN1 -t UTF-8`",
+            ));
             return None;
         };
         let text = text.trim_end();

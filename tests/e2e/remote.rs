@@ -80,10 +80,12 @@ fn only_the_initrds_are_new(site: &Site, first: &Path, second: &Path) {
     let before = record(first);
     let driver = driver_that_is_in_none(&first.join("rootimg"), &before);
     fs::write(first.join("rootimg/etc/motd"), "by hand\n").unwrap();
-    let ran = site.cli.run(&format!("build web --onlyinitrd -n {driver}")).succeeded();
+    let ran = site.cli.run(&format!("build web --onlyinitrd -n {driver},nosuchdriver")).succeeded();
     let said = ran.out + &ran.err;
     assert!(said.contains("the tree is that of generation 1, with its 1 edits by hand"), "{said}");
     assert!(!said.contains("repository os-1"), "no package manager is asked for anything:\n{said}");
+    let end = said.split("warnings:").nth(1).unwrap_or_default();
+    assert!(end.contains("has no driver nosuchdriver; netdrivers names it"), "warnings come last:\n{said}");
     let stages = &site.cli.json("builds list")[0]["attempts"][0]["stages"];
     let status = |name: &str| {
         let stage = stages.as_array().unwrap().iter().find(|stage| stage["stage"] == name);
@@ -106,6 +108,9 @@ fn only_the_initrds_are_new(site: &Site, first: &Path, second: &Path) {
     // A fresh tree would not have the edit.
     let refused = site.cli.run("build web").exited(3);
     assert!(refused.err.contains("etc/motd: added"), "{}", refused.err);
+    // The lists are what they were.
+    let dry = site.cli.run("build web --dryrun").succeeded();
+    assert!(!dry.err.contains("the lists gained"), "{}", dry.err);
 }
 
 fn modules(initrd: &Value) -> BTreeSet<String> {

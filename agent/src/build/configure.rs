@@ -208,7 +208,10 @@ fn null_device(place: Place<'_>) -> Result<(), StageError> {
 fn choose_kernel(context: &Context<'_>, place: Place<'_>, log: &StageLog<'_>) -> Result<String, StageError> {
     let found = kernel::scan(place, kernel::order(&context.plan.packages));
     found.halves.iter().for_each(|half| log.say(format!("passed over: {half}")));
-    let chosen = kernel::choose(found, &context.plan.kernel)?;
+    let chosen = kernel::choose(found, &context.plan.kernel).map_err(|error| match context.plan.wish.only_initrd {
+        true => StageError { hint: kernel::ONLY_INITRD.to_owned(), ..error },
+        false => error,
+    })?;
     kernel::fits(&chosen)?;
     log.say(format!("kernel {} ({})", chosen.version, chosen.file.display()));
     let to = context.out.join("kernel");

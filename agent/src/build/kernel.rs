@@ -108,6 +108,10 @@ pub fn fits(kernel: &Kernel) -> Result<(), StageError> {
     }
 }
 
+/// What helps where nothing is installed.
+pub const ONLY_INITRD: &str = "--onlyinitrd takes the kernel that is in the tree; `imgctl genimage` without it installs \
+    the one that is named";
+
 const NO_KERNEL: &str = "name the kernel's package in the pkglist (RPM systems: kernel; Debian: linux-image-amd64, \
     linux-image-powerpc64le), or correct kernelver";
 

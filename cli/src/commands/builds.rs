@@ -82,7 +82,6 @@ async fn show(build: BuildId, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let build = &view.build;
-    context.warn(&build.warnings);
     context.printer.out_spans(&report(&view, format::now_ms(), Detail { stages: true, failure: true }))?;
     let mut fields = vec![
         ("submitted", format!("{} by {}", format::moment(build.submitted_ms), build.submitted_by)),

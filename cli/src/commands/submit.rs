@@ -128,7 +128,7 @@ async fn confirm_discard(edited: &[v1::EditedTree], context: &Context) -> Result
 /// What is packed already need not be packed again to be kept.
 fn edits_hint(edited: &[v1::EditedTree]) -> &'static str {
     if edited.iter().all(|tree| tree.packed) {
-        "the edits are in the archive that was packed of it, and a new build would not have them: --discard-edits builds anew; a postinstall script keeps an edit for good"
+        "edits from before it was packed are in its archive, later ones in none until `imgctl packimage`; a new build would have neither: --discard-edits builds anew; a postinstall script keeps an edit for good"
     } else {
         "--discard-edits builds anew all the same; `imgctl packimage` packs the edited tree"
     }

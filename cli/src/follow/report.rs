@@ -42,6 +42,10 @@ pub fn report(view: &BuildView, now_ms: i64, detail: Detail) -> Text {
         }
         text.extend(last_lines(&failure.last_lines));
     }
+    if detail.stages && !build.warnings.is_empty() {
+        text.push((Style::Warn, "\nwarnings:\n".to_owned()));
+        text.extend(build.warnings.iter().map(|warning| (Style::Plain, format!("  {warning}\n"))));
+    }
     if let Some(next) = next(build) {
         text.push((Style::Bold, "\nnext:".to_owned()));
         text.push((Style::Plain, format!(" {next}\n")));

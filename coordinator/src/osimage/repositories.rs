@@ -197,7 +197,11 @@ fn apt_suite(
 /// Whether a local directory exists and agents can see it.
 pub(super) fn is_usable(target: &Target<'_>, path: &Path, notes: &mut Notes) -> bool {
     if !path.is_dir() {
-        notes.problem(format!("the repository `{}` does not exist", path.display()));
+        notes.problem(format!(
+            "the repository `{}` does not exist; copy the medium there, or correct pkgdir, otherpkgdir or kerneldir, \
+             whichever names it",
+            path.display()
+        ));
         return false;
     }
     if !path.starts_with(target.install_dir) {

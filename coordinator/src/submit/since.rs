@@ -30,9 +30,11 @@ pub(super) fn since(store: &Store, plans: &Plans, made: &Made) -> Option<String>
     Some(format!("{}: since generation {number} was built, the lists {told}", made.osimage.name))
 }
 
-/// A generation that was only packed again has no plan of its own; the one that it came from is looked at next.
+/// A generation that was only packed again has no plan of its own, and one that only got other initrds no lists in it; the
+/// one that it came from is looked at next.
 fn lists_of(store: &Store, plans: &Plans, record: &GenerationRecord) -> Option<Lists> {
-    let digest = store.build(record.build).ok()??.plan?;
+    let build = store.build(record.build).ok()??;
+    let digest = build.plan.filter(|_| !build.genimage.only_initrd)?;
     serde_json::from_slice(&plans.read(&digest).ok()?).ok()
 }
 
