@@ -12,12 +12,15 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let medium = medium();
-    medium.lay_into(&install);
+    medium.copy_into(&install);
     // Where xCAT and imgctl look for a profile's list.
     let lists = install.join("custom/netboot/rh");
     let list = lists.join(medium.stock_list().file_name().expect("a file has a name"));
-    let copied = fs::create_dir_all(&lists).and_then(|()| fs::copy(medium.stock_list(), &list));
-    copied.unwrap_or_else(|error| panic!("cannot write {}: {error}", list.display()));
+    // One that is there may have been edited.
+    if !list.exists() {
+        let copied = fs::create_dir_all(&lists).and_then(|()| fs::copy(medium.stock_list(), &list));
+        copied.unwrap_or_else(|error| panic!("cannot write {}: {error}", list.display()));
+    }
     println!("medium:    {}", install.join(medium.tree()).display());
     println!("otherpkgs: {}", install.join(medium.otherpkgs()).display());
     println!("pkglist:   {}", list.display());
