@@ -22,6 +22,10 @@ medium: ## a small install medium like Enterprise Linux 9, made of Debian packag
 	deploy/tools/install.sh test
 	cargo run -q -p tests --example medium --locked -- $(DIR)
 
+programs: ## the three programs for ppc64le, cross-compiled and without shared libraries, in target/programs
+	deploy/tools/install.sh dist
+	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
+
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -32,4 +36,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium lint bench
+.PHONY: help demo test chaos medium programs lint bench

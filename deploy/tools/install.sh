@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs, by apt, and nothing when it is there already.
-# usage: install.sh build|demo|test
+# usage: install.sh build|demo|dist|test
 set -euo pipefail
 
 build=(gcc libc6-dev ca-certificates)
@@ -15,11 +15,15 @@ disks=(xorriso genisoimage e2fsprogs dosfstools mtools)
 # What the tests make their RPM distribution with (tests/el9), and install it.
 rpm=(dnf rpm createrepo-c gnupg)
 
+# What programs for another architecture are made with.
+dist=(mmdebstrap debian-archive-keyring util-linux)
+
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${agent[@]}") ;;
+    dist) wanted=("${build[@]}" "${dist[@]}") ;;
     test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" debootstrap) ;;
-    *) echo "usage: $0 build|demo|test" >&2; exit 2 ;;
+    *) echo "usage: $0 build|demo|dist|test" >&2; exit 2 ;;
 esac
 
 if [ "$(id -u)" != 0 ]; then

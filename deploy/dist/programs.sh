@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds the three programs of a release for one architecture into a folder, without shared libraries, so that they run
+# on nodes with an older libc.
+# usage: programs.sh x86_64|powerpc64le OUT
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+arch=$1 out=$2
+triple=$arch-unknown-linux-gnu
+linker=$arch-linux-gnu-gcc
+upper=$(tr 'a-z-' 'A-Z_' <<<"$triple")
+target=${CARGO_TARGET_DIR:-$PWD/target}/dist
+
+root=$(deploy/dist/toolchain.sh "$arch")
+cargo fetch --locked
+mkdir -p "$target" "$out"
+for point in src target cargo; do mkdir -p "$root/$point"; done
+
+# Mounts of its own, which go with it; the source is only read.
+unshare --mount --propagation private bash -euo pipefail -c '
+    root=$1 target=$2
+    mount --bind "$PWD" "$root/src"
+    mount -o remount,bind,ro "$root/src"
+    mount --bind "$target" "$root/target"
+    mount --bind "${CARGO_HOME:-$HOME/.cargo}" "$root/cargo"
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    shift 2
+    exec chroot "$root" env -i "$@"
+' -- "$root" "$target" \
+    PATH=/usr/bin:/bin HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
+    "CARGO_TARGET_${upper}_LINKER=$linker" "CC_${triple//-/_}=$linker" \
+    "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static" \
+    sh -c "cd /src && exec cargo build --offline --locked --release --target $triple -p coordinator -p agent -p cli --bins"
+
+for program in imgctl imgctl-agent imgctl-coordinator; do
+    install -m 755 "$target/$triple/release/$program" "$out/$program"
+done
