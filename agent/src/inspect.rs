@@ -96,6 +96,7 @@ impl Facts {
             install: Install::None.as_str().to_owned(),
             slots: config.slots.into(),
             version: self.version.clone(),
+            conditions: Vec::new(),
         }
     }
 }

@@ -23,6 +23,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The MN's install root.
     pub install_dir: PathBuf,
+    /// What agents mount to see it, `mn:/install`, unless their own configuration says; empty: nothing.
+    pub install_source: String,
+    /// Mount options for that; empty: the agents' own.
+    pub install_options: String,
     /// How long an agent may be silent, in seconds; its attempts are taken from it a quarter of that later.
     pub lease_seconds: u32,
     /// How long a build that no agent can ever run waits for one, in seconds.
@@ -90,6 +94,8 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 7443)),
             state_dir: "/var/lib/imgctl".into(),
             install_dir: "/install".into(),
+            install_source: String::new(),
+            install_options: String::new(),
             lease_seconds: 15,
             max_wait_seconds: 3600,
             silence_seconds: SilenceSeconds::default(),
@@ -150,6 +156,9 @@ impl Config {
         }
         if !self.state_dir.is_absolute() {
             return Err(("state_dir", "must be an absolute path"));
+        }
+        if !self.install_source.is_empty() && !self.install_source.contains(":/") {
+            return Err(("install_source", "must be what a node mounts, HOST:/PATH"));
         }
         if !(2..=3600).contains(&self.lease_seconds) {
             return Err(("lease_seconds", "must be from 2 to 3600"));
@@ -228,6 +237,7 @@ mod tests {
             ("lease_seconds = 1", "lease_seconds must be from 2"),
             ("install_dir = \"install\"", "absolute path"),
             ("root_password_hash = \"secret\"", "crypt(5)"),
+            ("install_source = \"/install\"", "HOST:/PATH"),
         ] {
             fs::write(&path, text).unwrap();
             let error = Config::load(&path).unwrap_err();

@@ -22,6 +22,7 @@ pub mod osimage;
 pub mod packimage;
 pub mod pki;
 pub mod plans;
+pub mod proof;
 pub mod queue;
 pub mod receive;
 pub mod room;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use model::agent::{AgentRecord, Drained, InstallView};
+use model::agent::{AgentRecord, Condition, Drained, Effect, InstallView};
 use model::arch::Arch;
 use model::build::{Build, Needs, Part};
 use model::id::BuildId;
@@ -63,8 +63,10 @@ pub enum Lack<'a> {
     Tools(&'a str, &'a [String]),
     /// Its rpm can't write databases in the format that the image's reads.
     RpmDatabase(RpmDatabase),
-    /// It doesn't see the install root, and why it must.
-    Install(&'a str),
+    /// It doesn't see the install root: why it must, and what its preflight found.
+    Install(&'a str, Option<&'a Condition>),
+    /// Its preflight found that nothing can be built there.
+    Unfit(&'a Condition),
     /// Scratch space: what is free in bytes.
     Scratch(u64),
     /// An administrator keeps work from it.
@@ -82,8 +84,13 @@ impl Lack<'_> {
     fn is_lasting(self) -> bool {
         match self {
             Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::RpmDatabase(_) => true,
-            Self::Install(_) => true,
-            Self::Scratch(_) | Self::Drained(..) | Self::Resting(_) | Self::Session | Self::Slots(..) => false,
+            Self::Install(..) => true,
+            Self::Unfit(_)
+            | Self::Scratch(_)
+            | Self::Drained(..)
+            | Self::Resting(_)
+            | Self::Session
+            | Self::Slots(..) => false,
         }
     }
 }
@@ -105,7 +112,11 @@ impl fmt::Display for Lack<'_> {
                 "its rpm can't write a database that the image's rpm could read ({}); use a node with a release near the image's",
                 format.backend()
             ),
-            Self::Install(why) => write!(f, "it doesn't see the install root, and {why}"),
+            Self::Install(why, None) => write!(f, "it doesn't see the install root, and {why}"),
+            Self::Install(why, Some(Condition { name, detail, remedy, .. })) => {
+                write!(f, "it doesn't see the install root ({name}: {detail}; {remedy}), and {why}")
+            }
+            Self::Unfit(Condition { name, detail, remedy, .. }) => write!(f, "{name}: {detail}; {remedy}"),
             Self::Scratch(free) => write!(f, "its scratch disk has only {} MB free", free / 1_000_000),
             Self::Drained(agent, Drained { by, reason, .. }) => {
                 let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -150,9 +161,11 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
         lacks.push(Lack::RpmDatabase(database));
     }
     if let Some(why) = build.needs.install.first().filter(|_| facts.install == InstallView::None) {
-        lacks.push(Lack::Install(why));
+        lacks.push(Lack::Install(why, facts.condition(Effect::NoInstall)));
     }
-    if facts.scratch_free_bytes < LEAST_SCRATCH {
+    if let Some(condition) = facts.condition(Effect::NoBuilds) {
+        lacks.push(Lack::Unfit(condition));
+    } else if facts.scratch_free_bytes < LEAST_SCRATCH {
         lacks.push(Lack::Scratch(facts.scratch_free_bytes));
     }
     if let Some(drained) = &agent.record.drained {

@@ -80,5 +80,6 @@ pub(crate) fn facts() -> AgentFacts {
         install: InstallView::Nfs,
         slots: 1,
         version: "1".into(),
+        conditions: Vec::new(),
     }
 }

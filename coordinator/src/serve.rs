@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proto::tls::net::Listen;
 use proto::tls::{Identity, TlsError, server};
+use proto::v1;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::logs::Logs;
 use crate::osimage::{Indexes, Site};
 use crate::pki::{Authority, PkiError, SERVER_DIR};
 use crate::plans::Plans;
+use crate::proof;
 use crate::scheduler::{Desk, Parts};
 use crate::staging;
 use crate::store::{Store, StoreError};
@@ -114,12 +116,13 @@ async fn serve_when(
     let plans = Plans::open(&config.plans_dir()).map_err(at(config.plans_dir()))?;
     let audit = Arc::new(Audit::open(&config.audit_log()).map_err(at(config.audit_log()))?);
     sweep_staging(&config, &store).await?;
+    let offer = offer(&config).await?;
     let parts = Parts { config: config.clone(), store: store.clone(), logs: logs.clone(), plans: plans.clone() };
     let (desk, scheduler) = Desk::new(parts)?;
     let site = Site { install_dir: config.install_dir.clone(), indexes: Some(Indexes::default()) };
     let catalogue = Catalogue::new(store.clone(), site);
     let auth = Auth::new(store.clone());
-    let services = Services { config, authority, store, logs, plans, catalogue, scheduler, audit };
+    let services = Services { config, offer, authority, store, logs, plans, catalogue, scheduler, audit };
     let (incoming, accepting) = server::incoming(listener, server::config(&identity)?);
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -182,6 +185,19 @@ async fn sweep_staging(config: &Config, store: &Store) -> Result<(), ServeError>
     let swept = tokio::task::spawn_blocking(move || staging::sweep(&install_dir, &known)).await;
     let swept = swept.map_err(std::io::Error::other).and_then(|swept| swept);
     swept.map_err(|source| ServeError::State { path: config.install_dir.clone(), source })
+}
+
+/// How agents get at the install root of this coordinator.
+async fn offer(config: &Config) -> Result<v1::InstallOffer, ServeError> {
+    let install_dir = config.install_dir.clone();
+    let made = tokio::task::spawn_blocking(move || proof::renew(&install_dir)).await;
+    let made = made.map_err(std::io::Error::other).and_then(|made| made);
+    let made = made.map_err(|source| ServeError::State { path: config.install_dir.clone(), source })?;
+    Ok(v1::InstallOffer {
+        source: config.install_source.clone(),
+        options: config.install_options.clone(),
+        proof: made.to_string_lossy().into_owned(),
+    })
 }
 
 /// One coordinator per state folder: two on one store would ruin it.

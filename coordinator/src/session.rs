@@ -24,6 +24,8 @@ pub struct Session {
     pub agent: AgentName,
     /// What it was welcomed with.
     pub welcome: Welcome,
+    /// How it gets at the install root.
+    pub offer: v1::InstallOffer,
     /// Who owns the attempts.
     pub scheduler: Scheduler,
     /// Orders for the agent.
@@ -52,7 +54,7 @@ impl Session {
     }
 
     async fn speak(&mut self) -> String {
-        if self.say(welcome(&self.welcome)).await.is_err() {
+        if self.say(welcome(&self.welcome, &self.offer)).await.is_err() {
             return "the agent is gone".into();
         }
         loop {
@@ -88,6 +90,7 @@ impl Session {
             Some(FromAgent::Event(event)) => {
                 Ok(self.scheduler.event(agent, session, event_of(event)?).await.map_err(|error: Refused| error)?)
             }
+            Some(FromAgent::Survey(survey)) => Ok(self.scheduler.surveyed(agent, session, survey.try_into()?).await?),
             Some(FromAgent::Leaving(v1::Leaving {})) => Ok(self.scheduler.leaving(agent, session).await?),
             Some(FromAgent::Hello(_)) => Err(Status::invalid_argument("hello is said once")),
             // A message of a later release: it can be left out, or the protocol's number would have changed.
@@ -96,13 +99,14 @@ impl Session {
     }
 }
 
-fn welcome(welcome: &Welcome) -> FromCoordinator {
+fn welcome(welcome: &Welcome, offer: &v1::InstallOffer) -> FromCoordinator {
     let ack = |(attempt, number): &(AttemptId, u64)| v1::EventAck { attempt: Some((*attempt).into()), number: *number };
     FromCoordinator::Welcome(v1::Welcome {
         lease_ms: u32::try_from(welcome.lease.as_millis()).unwrap_or(u32::MAX),
         heartbeat_ms: u32::try_from((welcome.lease / BEATS_IN_A_LEASE).as_millis()).unwrap_or(u32::MAX),
         resume: welcome.resume.iter().map(ack).collect(),
         time_ms: now_ms(),
+        install: Some(offer.clone()),
     })
 }
 

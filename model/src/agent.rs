@@ -1,5 +1,7 @@
 //! Agents as the coordinator knows them: what they say of their nodes, and how they stand.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
@@ -34,6 +36,71 @@ pub struct AgentFacts {
     pub slots: u32,
     /// The agent's own version.
     pub version: String,
+    /// What its preflight found that is to be known or mended.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+impl AgentFacts {
+    /// The first condition that has this effect.
+    pub fn condition(&self, effect: Effect) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.effect == effect)
+    }
+}
+
+/// What an agent's preflight found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// How the node sees the install root.
+    pub install: InstallView,
+    /// What is to be known or mended.
+    pub conditions: Vec<Condition>,
+}
+
+/// One finding of an agent's preflight, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Its name, the same in messages and in docs/INSTALL.md: `install-no-answer`. Not an enum: a newer agent may know
+    /// more of them than this coordinator.
+    pub name: String,
+    /// What it keeps the node from.
+    pub effect: Effect,
+    /// What was found, with the path, server or figure that it is about.
+    pub detail: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// What a [`Condition`] keeps a node from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Nothing: it is only to be known.
+    Note,
+    /// Publishing into the install root: archives are uploaded.
+    NoPublish,
+    /// Seeing the install root: builds that need it go elsewhere, the archives of others are uploaded.
+    NoInstall,
+    /// Every build.
+    NoBuilds,
+}
+
+impl Effect {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::NoPublish => "no-publish",
+            Self::NoInstall => "no-install",
+            Self::NoBuilds => "no-builds",
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.detail)
+    }
 }
 
 /// How a node sees the MN's install root.

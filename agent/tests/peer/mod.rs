@@ -291,7 +291,7 @@ impl Service {
                             self.heard.send(Heard::Event(event)).await.unwrap();
                             say(&out, ToAgent::Ack(ack)).await;
                         }
-                        Some(FromAgent::Heartbeat(_) | FromAgent::Leaving(_)) | None => {}
+                        Some(FromAgent::Heartbeat(_) | FromAgent::Leaving(_) | FromAgent::Survey(_)) | None => {}
                     }
                 }
             }
@@ -311,7 +311,11 @@ impl Service {
             .map(|attempt| v1::EventAck { attempt: Some(*attempt), number: acknowledged })
             .collect();
         self.heard.send(Heard::Hello(hello)).await.unwrap();
-        say(out, ToAgent::Welcome(v1::Welcome { lease_ms: 5000, heartbeat_ms: 500, resume, time_ms: 0 })).await;
+        say(
+            out,
+            ToAgent::Welcome(v1::Welcome { lease_ms: 5000, heartbeat_ms: 500, resume, time_ms: 0, install: None }),
+        )
+        .await;
         if session == 1 {
             let plan_digest = rootfs::digest::Digest::of(self.script.plan.as_bytes()).to_string();
             let (staging, osimage) = (".imgctl/staging/x".to_owned(), "compute".to_owned());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::agent::{AgentFacts, AgentState, AgentView, AgentWork, Drained};
+use model::agent::{AgentFacts, AgentState, AgentView, AgentWork, Condition, Drained, Effect};
 use model::name::AgentName;
 use proto::v1;
 
@@ -55,10 +55,23 @@ fn row(view: &AgentView) -> Vec<String> {
     ]
 }
 
+/// What a condition keeps the node from, in words.
+fn kept_from(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Note => "",
+        Effect::NoPublish => " (archives are uploaded)",
+        Effect::NoInstall => " (it doesn't see the install root)",
+        Effect::NoBuilds => " (it builds nothing)",
+    }
+}
+
 /// How it stands; an administrator's word comes first.
 fn state(view: &AgentView) -> String {
-    let reachable = view.state.as_str();
-    let Some(Drained { by, reason, .. }) = &view.record.drained else { return reachable.to_owned() };
+    let reachable = match view.record.facts.as_ref().and_then(|facts| facts.condition(Effect::NoBuilds)) {
+        Some(condition) => format!("{}, builds nothing: {}", view.state.as_str(), condition.name),
+        None => view.state.as_str().to_owned(),
+    };
+    let Some(Drained { by, reason, .. }) = &view.record.drained else { return reachable };
     let word = if view.work.is_empty() { "drained" } else { "draining" };
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     format!("{word} by {by}{reason}, {reachable}")
@@ -100,6 +113,11 @@ async fn show(name: AgentName, context: &Context) -> Result<Exit, Failure> {
     }
     if let Some(facts) = &record.facts {
         fields.extend(facts_fields(facts));
+        let conditions = facts.conditions.iter();
+        let said = |Condition { name, effect, detail, remedy }: &Condition| {
+            format!("{name}{}: {detail}; {remedy}", kept_from(*effect))
+        };
+        fields.extend(conditions.map(|condition| ("condition", said(condition))));
     }
     context.fields(&format!("agent {}", record.name), &fields)?;
     Ok(Exit::Done)

@@ -15,6 +15,7 @@ mod status;
 use std::sync::Arc;
 
 use proto::MAX_MESSAGE;
+use proto::v1;
 use proto::v1::agents_server::AgentsServer;
 use proto::v1::builds_server::BuildsServer;
 use proto::v1::enrolment_server::EnrolmentServer;
@@ -40,6 +41,8 @@ use crate::submit::Submitter;
 pub struct Services {
     /// Settings.
     pub config: Arc<Config>,
+    /// How agents get at the install root.
+    pub offer: v1::InstallOffer,
     /// The CA, for enrolment.
     pub authority: Arc<Authority>,
     /// Records.
@@ -99,6 +102,7 @@ impl Services {
             logs: self.logs,
             plans: self.plans,
             install_dir: self.config.install_dir.clone(),
+            offer: self.offer,
         };
         let mut routes = Routes::builder();
         routes

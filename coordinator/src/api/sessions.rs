@@ -49,6 +49,8 @@ pub struct Sessions {
     pub install_dir: PathBuf,
     /// Trees for `--onlyinitrd`.
     pub trees: Trees,
+    /// How agents get at the install root.
+    pub offer: v1::InstallOffer,
 }
 
 #[tonic::async_trait]
@@ -74,7 +76,8 @@ impl v1::sessions_server::Sessions for Sessions {
         let greeting = Greeting { agent: agent.clone(), facts, running, lost, outbox };
         let welcome = self.scheduler.greet(greeting).await?;
         let (sender, receiver) = mpsc::channel(ORDERS);
-        let session = Session { agent, welcome, scheduler: self.scheduler.clone(), orders, inbound, sender };
+        let (scheduler, offer) = (self.scheduler.clone(), self.offer.clone());
+        let session = Session { agent, welcome, offer, scheduler, orders, inbound, sender };
         // The session owns the connection from here; it ends when either side's stream does.
         tokio::spawn(session.run());
         Ok(Response::new(ReceiverStream::new(receiver)))

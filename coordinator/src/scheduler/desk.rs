@@ -216,6 +216,7 @@ impl Desk {
                 self.links.beat(&agent, session, beat, Instant::now());
                 Ok(())
             }
+            Command::Surveyed { agent, session, survey } => self.surveyed(&agent, session, survey).await,
             Command::Event { agent, session, event } => self.on_event(agent, session, event).await,
             Command::Leaving { agent, session } => {
                 self.links.leaving(&agent, session);

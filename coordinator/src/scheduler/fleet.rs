@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use model::agent::{AgentRecord, AgentView, AgentWork, Drained};
+use model::agent::{AgentFacts, AgentRecord, AgentView, AgentWork, Drained, Effect, Survey};
 use model::id::{AttemptId, BuildId};
 use model::name::AgentName;
 use tokio::time::Instant;
 
-use super::Refused;
 use super::desk::Desk;
 use super::links::Link;
+use super::{Refused, SessionId};
 use crate::store::StoreError;
 
 /// Records in one write.
@@ -65,6 +65,25 @@ impl Desk {
         };
         let unknown = || "unknown".parse().expect("it is a name");
         AgentWork { attempt, osimage: of(attempt.build).unwrap_or_else(unknown), doing: "dropping".to_owned() }
+    }
+
+    /// What an agent's preflight found. It is written down too, as it is told of agents that are gone.
+    pub(super) async fn surveyed(
+        &mut self,
+        agent: &AgentName,
+        session: SessionId,
+        survey: Survey,
+    ) -> Result<(), StoreError> {
+        if !self.links.survey(agent, session, &survey, Instant::now()) {
+            return Ok(());
+        }
+        let Survey { install, conditions } = survey;
+        for condition in conditions.iter().filter(|condition| condition.effect > Effect::Note) {
+            tracing::warn!(%agent, effect = condition.effect.as_str(), "{condition}");
+        }
+        let found = move |facts| AgentFacts { install, conditions: conditions.clone(), ..facts };
+        let change = |record: AgentRecord| AgentRecord { facts: record.facts.map(&found), ..record };
+        self.parts.store.change_agent(agent, change).await.map(drop)
     }
 
     /// Drains an agent, or gives it work again.

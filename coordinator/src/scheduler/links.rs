@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::agent::{AgentRecord, AgentState};
+use model::agent::{AgentRecord, AgentState, Survey};
 use model::id::AttemptId;
 use model::name::AgentName;
 use model::stage::Stage;
@@ -169,6 +169,20 @@ impl Links {
         if let Some(facts) = link.record.facts.as_mut() {
             facts.scratch_free_bytes = beat.scratch_free_bytes;
         }
+    }
+
+    /// What its preflight found; false: nothing new, or not said on its newest session.
+    pub(super) fn survey(&mut self, agent: &AgentName, session: SessionId, survey: &Survey, now: Instant) -> bool {
+        if !self.heard(agent, session, now) {
+            return false;
+        }
+        let Some(facts) = self.by_name.get_mut(agent).and_then(|link| link.record.facts.as_mut()) else { return false };
+        if facts.install == survey.install && facts.conditions == survey.conditions {
+            return false;
+        }
+        facts.install = survey.install;
+        facts.conditions.clone_from(&survey.conditions);
+        true
     }
 
     /// It is drained, or no more. One that has never connected becomes known by it.

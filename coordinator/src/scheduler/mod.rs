@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::agent::{AgentFacts, AgentView, AgentWork, Drained};
+use model::agent::{AgentFacts, AgentView, AgentWork, Drained, Survey};
 use model::build::{Build, Failure, Needs, PackWish, Part, PublishedArchive};
 use model::id::{AttemptId, BuildId};
 use model::name::{AgentName, ImageName, UserName};
@@ -214,6 +214,7 @@ enum Command {
     Activate { rootimgdir: PathBuf, number: Number, answer: Answer<Switched> },
     Greet { greeting: Greeting, answer: Answer<Welcome> },
     Heartbeat { agent: AgentName, session: SessionId, beat: Beat },
+    Surveyed { agent: AgentName, session: SessionId, survey: Survey },
     Event { agent: AgentName, session: SessionId, event: AgentEvent },
     Leaving { agent: AgentName, session: SessionId },
     Closed { agent: AgentName, session: SessionId },
@@ -242,6 +243,7 @@ impl Command {
             | Self::Drain { .. }
             | Self::Remove { .. }
             | Self::Greet { .. }
+            | Self::Surveyed { .. }
             | Self::Event { .. }
             | Self::Leaving { .. }
             | Self::Closed { .. }
@@ -320,6 +322,11 @@ impl Scheduler {
     /// An agent is alive.
     pub async fn heartbeat(&self, agent: AgentName, session: SessionId, beat: Beat) -> Result<(), Refused> {
         self.tell(Command::Heartbeat { agent, session, beat }).await
+    }
+
+    /// What an agent's preflight found has changed.
+    pub async fn surveyed(&self, agent: AgentName, session: SessionId, survey: Survey) -> Result<(), Refused> {
+        self.tell(Command::Surveyed { agent, session, survey }).await
     }
 
     /// Something happened in an attempt.

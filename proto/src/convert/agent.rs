@@ -1,6 +1,8 @@
 //! Agents: what they say of their nodes, and how the coordinator shows them.
 
-use model::agent::{AgentFacts, AgentRecord, AgentState, AgentView, AgentWork, Drained, InstallView};
+use model::agent::{
+    AgentFacts, AgentRecord, AgentState, AgentView, AgentWork, Condition, Drained, Effect, InstallView, Survey,
+};
 use model::id::AttemptId;
 
 use crate::v1;
@@ -21,6 +23,7 @@ impl From<AgentFacts> for v1::AgentFacts {
             install,
             slots,
             version,
+            conditions,
         } = facts;
         Self {
             arch: arch.as_str().to_owned(),
@@ -35,6 +38,7 @@ impl From<AgentFacts> for v1::AgentFacts {
             install: install.as_str().to_owned(),
             slots,
             version,
+            conditions: conditions.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -56,6 +60,7 @@ impl TryFrom<v1::AgentFacts> for AgentFacts {
             install,
             slots,
             version,
+            conditions,
         } = wire;
         Ok(Self {
             arch: arch.parse().of_field("arch")?,
@@ -70,6 +75,7 @@ impl TryFrom<v1::AgentFacts> for AgentFacts {
             install: install_of_word(&install)?,
             slots,
             version,
+            conditions: each("conditions", conditions)?,
         })
     }
 }
@@ -81,6 +87,42 @@ fn install_of_word(word: &str) -> Result<InstallView, FieldViolation> {
         "none" => InstallView::None,
         _ => return Err(FieldViolation::new("install", format_args!("`{word}` is none of local, nfs and none"))),
     })
+}
+
+impl From<Condition> for v1::Condition {
+    fn from(Condition { name, effect, detail, remedy }: Condition) -> Self {
+        Self { name, effect: effect.as_str().to_owned(), detail, remedy }
+    }
+}
+
+impl TryFrom<v1::Condition> for Condition {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::Condition) -> Result<Self, FieldViolation> {
+        let v1::Condition { name, effect, detail, remedy } = wire;
+        Ok(Self { name, effect: effect_of_word(&effect)?, detail, remedy })
+    }
+}
+
+impl From<Survey> for v1::Survey {
+    fn from(Survey { install, conditions }: Survey) -> Self {
+        Self { install: install.as_str().to_owned(), conditions: conditions.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl TryFrom<v1::Survey> for Survey {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::Survey) -> Result<Self, FieldViolation> {
+        let v1::Survey { install, conditions } = wire;
+        Ok(Self { install: install_of_word(&install)?, conditions: each("conditions", conditions)? })
+    }
+}
+
+fn effect_of_word(word: &str) -> Result<Effect, FieldViolation> {
+    let all = [Effect::Note, Effect::NoPublish, Effect::NoInstall, Effect::NoBuilds];
+    let known = all.into_iter().find(|effect| effect.as_str() == word);
+    known.ok_or_else(|| FieldViolation::new("effect", format_args!("`{word}` is not an effect of a condition")))
 }
 
 impl From<AgentView> for v1::Agent {
@@ -189,6 +231,9 @@ mod tests {
             install: InstallView::Nfs,
             slots: 5,
             version: "0.1.0".into(),
+            conditions: [Effect::Note, Effect::NoPublish, Effect::NoInstall, Effect::NoBuilds]
+                .map(|effect| Condition { name: "x".into(), effect, detail: "y".into(), remedy: "z".into() })
+                .to_vec(),
         };
         let record = AgentRecord {
             name: "p9-01".parse().unwrap(),

@@ -117,5 +117,6 @@ fn facts(slots: u32) -> v1::AgentFacts {
         install: "none".into(),
         slots,
         version: "0.1.0".into(),
+        conditions: Vec::new(),
     }
 }
