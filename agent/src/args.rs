@@ -26,6 +26,9 @@ pub enum Command {
     },
     /// Makes a key on this node and has the coordinator certify it, with a one-time token
     Join(Join),
+    /// Looks at the install root; started by the agent itself
+    #[command(hide = true)]
+    Preflight,
     /// Carries out one attempt; started by the agent itself
     #[command(hide = true)]
     Worker {

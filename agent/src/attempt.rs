@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::agent::Condition;
 use model::id::AttemptId;
 use model::plan::BuildPlan;
 use model::stage::Stage;
@@ -16,14 +17,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::failure::chain;
-use crate::config::{Config, Install};
+use crate::config::Config;
 use crate::driver::Message;
 use crate::event::{Published, What};
 use crate::follow::{End, FollowError, follow};
 use crate::inspect::Facts;
-use crate::install_view::{ANSWERS, InstallView};
+use crate::install_root::InstallRoot;
 use crate::link::Link;
 use crate::log_push::{LogPush, Pushing};
+use crate::preflight::export::Export;
+use crate::preflight::{Seen, Way};
 use crate::silence::Budgets;
 use crate::spool::{self, LogWriter};
 use crate::sys::probe::{ProbeError, probe};
@@ -49,8 +52,6 @@ enum AttemptError {
         #[source]
         source: io::Error,
     },
-    #[error("the install root does not answer (`{path}`): is its server there?", path = .0.display())]
-    NoAnswer(PathBuf),
     #[error(transparent)]
     Transfer(#[from] TransferError),
     #[error(transparent)]
@@ -84,8 +85,8 @@ pub struct Attempt {
     pub workers: Workers,
     /// The way to the coordinator.
     pub link: Link,
-    /// What the node sees of the install root.
-    pub install: InstallView,
+    /// The MN's install root, as the node gets at it.
+    pub root: InstallRoot,
     /// To the driver.
     pub tell: mpsc::Sender<Message>,
     /// Ends it, whatever it does.
@@ -192,12 +193,11 @@ impl Attempt {
             }
             order => order?,
         };
-        running.archive = Some(order.archive.clone());
+        // What the worker mounts itself goes with it, and the coordinator removes the folder.
+        running.archive = Some(order.archive.clone()).filter(|archive| !archive.starts_with(&order.scratch));
         let path = self.spool().join("order.json");
         order.write(&path)?;
-        let program = self.config.worker_program.clone();
-        let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
-        let worker = running.worker.insert(self.workers.start(&program, &path)?);
+        let worker = running.worker.insert(self.workers.start(&self.config.program(), &path)?);
         let last = match follow(self, worker, log).await? {
             End::Said(last) => last,
             // What it may leave behind by not dying is told where it is ended, in `carry_out`.
@@ -231,10 +231,22 @@ impl Attempt {
         DirBuilder::new().recursive(true).mode(0o711).create(&scratch).map_err(error("make", &scratch))?;
         std::fs::set_permissions(&scratch, Permissions::from_mode(0o711)).map_err(error("make", &scratch))?;
         let tree = if only_initrd { Some(self.tree(&scratch, log).await?) } else { None };
-        let (install, archive) = self.destination().await?;
+        let Destination { install, mount, archive, conditions } = self.destination().await;
         let (attempt, facts) = (self.id, self.facts.as_ref().clone());
         let (min_scratch_free, proxies) = (self.config.min_scratch_free, self.config.proxies.clone());
-        Ok(Order { attempt, plan, scratch, archive, tree, install, min_scratch_free, proxies, facts })
+        Ok(Order {
+            attempt,
+            plan,
+            scratch,
+            archive,
+            tree,
+            install,
+            mount,
+            conditions,
+            min_scratch_free,
+            proxies,
+            facts,
+        })
     }
 
     /// Fetches the tree that the image has already.
@@ -255,19 +267,18 @@ impl Attempt {
 
     /// The staging folder where this node sees it; else the spool, to be uploaded from. Chosen once: later the root may
     /// not answer, and an attempt must come to its end all the same.
-    async fn destination(&self) -> Result<(Option<PathBuf>, PathBuf), AttemptError> {
-        let in_spool = self.spool().join(self.id.archive_name());
-        match self.install.now() {
-            Install::Local | Install::Nfs => {}
-            Install::Auto | Install::None => return Ok((None, in_spool)),
-        }
-        let root = self.config.install_dir.clone();
-        let staging = root.join(self.staging.trim_start_matches('/'));
-        if !self.staging.is_empty() && answered(&staging, Path::is_dir).await? {
-            return Ok((Some(root), staging.join(self.id.archive_name())));
-        }
-        // What was only found, and doesn't have the folder, is another one's root.
-        Ok(((self.config.install != Install::Auto).then_some(root), in_spool))
+    async fn destination(&self) -> Destination {
+        let staging = Path::new(self.staging.trim_start_matches('/'));
+        let Seen { way, writable, conditions, .. } =
+            self.root.look((!self.staging.is_empty()).then(|| staging.to_owned())).await;
+        let (install, mount) = match way {
+            None => (None, None),
+            Some(Way::There(root)) => (Some(root), None),
+            Some(Way::Mount(export)) => (Some(self.scratch().join("install")), Some(export)),
+        };
+        let folder = install.as_ref().filter(|_| writable).map(|root| root.join(staging));
+        let archive = folder.unwrap_or_else(|| self.spool()).join(self.id.archive_name());
+        Destination { install, mount, archive, conditions }
     }
 
     async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
@@ -299,6 +310,15 @@ impl Attempt {
     }
 }
 
+/// How an attempt gets at the install root, and where its archive goes.
+#[derive(Debug)]
+struct Destination {
+    install: Option<PathBuf>,
+    mount: Option<Export>,
+    archive: PathBuf,
+    conditions: Vec<Condition>,
+}
+
 /// What is left to be ended, kept outside of what a cancellation drops.
 #[derive(Debug, Default)]
 struct Running {
@@ -313,16 +333,6 @@ impl Running {
             Some(worker) => worker.end().await,
             None => Ok(String::new()),
         }
-    }
-}
-
-/// Asks something of a path below the install root, which may never answer.
-async fn answered(path: &Path, ask: fn(&Path) -> bool) -> Result<bool, AttemptError> {
-    let asked = path.to_owned();
-    let answer = tokio::task::spawn_blocking(move || ask(&asked));
-    match tokio::time::timeout(ANSWERS, answer).await {
-        Ok(answer) => Ok(answer.unwrap_or(false)),
-        Err(_) => Err(AttemptError::NoAnswer(path.to_owned())),
     }
 }
 

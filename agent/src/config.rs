@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where the configuration is looked for unless said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imgctl/agent.toml";
@@ -45,7 +45,7 @@ pub enum ConfigError {
 }
 
 /// How this node sees the MN's install root.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Install {
     /// To be found out from the mount table.
@@ -101,6 +101,12 @@ pub struct Config {
     /// How it is seen.
     #[serde(default)]
     pub install: Install,
+    /// What to mount where the node doesn't have it, `mn:/install`; empty: what the coordinator says.
+    #[serde(default)]
+    pub install_source: String,
+    /// Mount options for that; empty: what the coordinator says, or [`crate::preflight::export::OPTIONS`].
+    #[serde(default)]
+    pub install_options: String,
     /// How many attempts at once.
     #[serde(default = "one")]
     pub slots: u16,
@@ -160,6 +166,8 @@ impl Config {
             scratch_dir: None,
             install_dir: install_dir(),
             install: Install::Auto,
+            install_source: String::new(),
+            install_options: String::new(),
             slots: one(),
             min_scratch_free: min_scratch_free(),
             worker_program: None,
@@ -172,6 +180,9 @@ impl Config {
             self.coordinator.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if host.is_none() {
             return Err(format!("coordinator `{}` is not HOST:PORT", self.coordinator));
+        }
+        if !self.install_source.is_empty() && !self.install_source.contains(":/") {
+            return Err(format!("install_source `{}` is not HOST:/PATH", self.install_source));
         }
         if self.slots == 0 {
             return Err("slots is 0; an agent that takes no builds need not run".to_owned());
@@ -208,6 +219,18 @@ impl Config {
     /// Where trees are built.
     pub fn scratch(&self) -> PathBuf {
         self.folder(self.scratch_dir.as_ref(), "scratch")
+    }
+
+    /// Where what the agent mounts itself is looked at: an empty folder of its own.
+    pub fn mount_point(&self) -> PathBuf {
+        self.state_dir.join("install")
+    }
+
+    /// The executable to run workers with. The agent's own by a name that stays the same file when a newer one is
+    /// installed in its place.
+    pub fn program(&self) -> PathBuf {
+        let own = || format!("/proc/{}/exe", std::process::id()).into();
+        self.worker_program.clone().unwrap_or_else(own)
     }
 
     fn folder(&self, said: Option<&PathBuf>, name: &str) -> PathBuf {
@@ -253,6 +276,7 @@ mod tests {
             "coordinator = \"mn:7443\"\nslots = 0",
             "coordinator = \"mn:7443\"\nscratch = \"scratch\"",
             "coordinator = \"mn:7443\"\ninstall = \"smb\"",
+            "coordinator = \"mn:7443\"\ninstall_source = \"/install\"",
         ] {
             assert!(load(text).is_err(), "{text}");
         }

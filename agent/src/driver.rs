@@ -13,10 +13,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::agent::{Condition, Survey};
 use model::id::AttemptId;
 use proto::v1;
+use proto::v1::agent_message::Message as ToCoordinator;
 use proto::v1::coordinator_message::Message as FromCoordinator;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -25,14 +27,18 @@ use crate::build::failure::chain;
 use crate::config::Config;
 use crate::event::{self, Event, What, reference};
 use crate::hands::{Admission, Hand, Hands, Leaving};
-use crate::inspect::{self, Facts};
-use crate::install_view::{InstallView, Looker};
+use crate::inspect::Facts;
+use crate::install_root::{Found, InstallRoot, Looker};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::link::Link;
+use crate::preflight::conditions::COORDINATOR_CLOCK;
 use crate::silence::Budgets;
 use crate::spool;
 use crate::worker::handle::Workers;
 use crate::worker::report::now_ms;
+
+/// The coordinator's clock may differ by so much before we say so: certificates depend on it.
+const CLOCK_LIMIT_MS: i64 = 60_000;
 
 /// Messages waiting for the driver; every sender waits its turn.
 const INBOX: usize = 256;
@@ -88,8 +94,22 @@ pub struct Driver {
     carried: HashMap<Id, AttemptId>,
     /// Folders that an earlier run left, until they are being cleared.
     leftovers: Vec<PathBuf>,
-    /// What this node sees of the install root.
-    install: InstallView,
+    /// The MN's install root, as this node gets at it.
+    root: InstallRoot,
+    /// To tell it what the coordinator says.
+    offered: watch::Sender<v1::InstallOffer>,
+    /// What was found of it, and of the scratch folder.
+    found: Found,
+    /// By how much the coordinator's clock differs, where that matters.
+    clock: Option<Condition>,
+}
+
+/// Whether the clocks differ by more than they may. `theirs_ms` is 0 where the coordinator didn't say.
+fn apart(ours_ms: i64, theirs_ms: i64) -> Option<Condition> {
+    let by = ours_ms.saturating_sub(theirs_ms);
+    let found =
+        || COORDINATOR_CLOCK.found(format!("this node's clock differs from the coordinator's by {} s", by / 1000));
+    (theirs_ms != 0 && by.abs() > CLOCK_LIMIT_MS).then(found)
 }
 
 impl Driver {
@@ -114,6 +134,7 @@ impl Driver {
         let leftovers = leftovers::find(&config, &hands.named());
         hands.hold(!leftovers.is_empty());
         let lost = lost.into_iter().map(|entry| entry.attempt).collect();
+        let (root, offered) = InstallRoot::new(config.clone());
         let driver = Self {
             config,
             facts,
@@ -129,7 +150,10 @@ impl Driver {
             tasks: JoinSet::new(),
             carried: HashMap::new(),
             leftovers,
-            install: InstallView::unseen(),
+            root,
+            offered,
+            found: Found::nothing(),
+            clock: None,
         };
         Ok((driver, tell))
     }
@@ -143,13 +167,14 @@ impl Driver {
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.push_leftover_logs();
         self.clear_leftovers();
-        self.look_at_install();
+        self.begin_to_look();
         // The first thing that is said to the coordinator tells what was found.
-        shutdown.run_until_cancelled(self.install.first()).await;
+        shutdown.run_until_cancelled(self.found.first()).await;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return self.stop().await,
                 Some(message) = self.inbox.recv() => self.hear(message).await,
+                () = self.found.changed() => self.send_survey(),
                 Some(ended) = self.tasks.join_next_with_id() => self.task_ended(ended),
             }
         }
@@ -201,18 +226,31 @@ impl Driver {
         });
     }
 
-    fn look_at_install(&mut self) {
-        let config = self.config.clone();
-        let (looker, view) = Looker::new(move || inspect::install(&config));
-        self.install = view;
+    fn begin_to_look(&mut self) {
+        let (looker, found) = Looker::new(self.root.clone());
+        self.found = found;
         self.tasks.spawn(looker.run());
     }
 
+    /// What the preflight found, of everything.
+    fn survey(&self) -> Survey {
+        let Survey { install, mut conditions } = self.found.now();
+        conditions.extend(self.clock.clone());
+        Survey { install, conditions }
+    }
+
+    fn send_survey(&self) {
+        let Some(out) = &self.out else { return };
+        let message = v1::AgentMessage { message: Some(ToCoordinator::Survey(self.survey().into())) };
+        // A session that can't keep up ends, and the next one begins with it.
+        let _ = out.try_send(message);
+    }
+
     fn hello(&self) -> v1::Hello {
-        let install = self.install.now().as_str().to_owned();
+        let v1::Survey { install, conditions } = self.survey().into();
         v1::Hello {
             protocol: proto::SESSION_PROTOCOL,
-            facts: Some(v1::AgentFacts { install, ..self.facts.to_wire(&self.config) }),
+            facts: Some(v1::AgentFacts { install, conditions, ..self.facts.to_wire(&self.config) }),
             instance: self.instance.clone(),
             running: self.hands.named().into_iter().map(reference).collect(),
             lost: self.lost.iter().copied().map(reference).collect(),
@@ -226,6 +264,12 @@ impl Driver {
         let resumed: BTreeMap<AttemptId, u64> =
             welcome.resume.into_iter().filter_map(|ack| Some((event::attempt(ack.attempt)?, ack.number))).collect();
         self.out = Some(out);
+        self.clock = apart(now_ms(), welcome.time_ms);
+        self.send_survey();
+        self.offered.send_if_modified(|last| {
+            let offer = welcome.install.unwrap_or_default();
+            std::mem::replace(last, offer.clone()) != offer
+        });
         for attempt in self.hands.named() {
             match resumed.get(&attempt) {
                 Some(number) => self.acknowledged(attempt, *number).await,
@@ -296,7 +340,7 @@ impl Driver {
             facts: self.facts.clone(),
             workers: self.workers.clone(),
             link: self.link.clone(),
-            install: self.install.clone(),
+            root: self.root.clone(),
             tell: self.tell.clone(),
             cancel: hand.cancel.clone(),
             forget: hand.forget.clone(),

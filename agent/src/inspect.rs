@@ -3,16 +3,16 @@
 mod databases;
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
+use model::agent::InstallView;
 use model::plan::RpmDatabase;
 use proto::v1;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Install};
+use crate::config::Config;
 use crate::sys::exec::Cmd;
-use crate::sys::{mount, probe};
+use crate::sys::probe;
 
 /// The tools that a build may use, each with the arguments that make it tell its version.
 const TOOLS: [(&str, &[&str]); 9] = [
@@ -26,9 +26,6 @@ const TOOLS: [(&str, &[&str]); 9] = [
     ("zypper", &["--version"]),
     ("unshare", &["--version"]),
 ];
-
-/// Folders of which an install root has at least one.
-const OF_INSTALL_ROOTS: [&str; 4] = [".imgctl", "netboot", "custom", "postscripts"];
 
 /// How often a program that was killed is asked again, and after how long.
 const ASKED_AGAIN: u32 = 4;
@@ -80,7 +77,7 @@ impl Facts {
     }
 
     /// As the coordinator hears it, with what changes from time to time. Not with what the node sees of the install
-    /// root, which may not answer: [`crate::install_view`] knows that.
+    /// root, which may not answer: [`crate::install_root`] knows that.
     pub fn to_wire(&self, config: &Config) -> v1::AgentFacts {
         let (free, total) = probe::space(&config.scratch()).unwrap_or_default();
         v1::AgentFacts {
@@ -93,7 +90,7 @@ impl Facts {
             scratch_total_bytes: total,
             memory_bytes: self.memory_bytes,
             cpus: self.cpus,
-            install: Install::None.as_str().to_owned(),
+            install: InstallView::None.as_str().to_owned(),
             slots: config.slots.into(),
             version: self.version.clone(),
             conditions: Vec::new(),
@@ -154,28 +151,6 @@ fn os(release: &str) -> String {
     value("ID") + &value("VERSION_ID")
 }
 
-/// How the MN's install root is seen; what the configuration says wins over what the mount table shows. Blocks for as
-/// long as the root doesn't answer, whatever the configuration says.
-pub fn install(config: &Config) -> Install {
-    let there = config.install != Install::None && config.install_dir.is_dir();
-    match config.install {
-        Install::Auto if there => {}
-        Install::Auto => return Install::None,
-        said => return said,
-    }
-    let table = mount::table().unwrap_or_default();
-    seen(mount::holding(&table, &config.install_dir).map(|mount| mount.kind.as_str()), &config.install_dir)
-}
-
-fn seen(kind: Option<&str>, folder: &Path) -> Install {
-    match kind {
-        Some(kind) if kind.starts_with("nfs") => Install::Nfs,
-        // A bare folder of that name is no install root: xCAT and the coordinator keep theirs below these.
-        _ if OF_INSTALL_ROOTS.iter().any(|name| folder.join(name).is_dir()) => Install::Local,
-        _ => Install::None,
-    }
-}
-
 /// The one-minute load average, times 100.
 pub fn load_hundredths() -> u32 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -224,14 +199,5 @@ mod tests {
         // One that fails by itself has said all there is.
         assert_eq!(answer(&cmd("echo x >> \"$0\"; exit 3")), None);
         assert_eq!(fs::read_to_string(folder.path().join("asked")).unwrap(), "x\n");
-    }
-
-    #[test]
-    fn an_empty_folder_is_no_install_root() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(seen(Some("ext4"), folder.path()), Install::None);
-        assert_eq!(seen(Some("nfs4"), folder.path()), Install::Nfs);
-        fs::create_dir(folder.path().join(".imgctl")).unwrap();
-        assert_eq!(seen(Some("ext4"), folder.path()), Install::Local);
     }
 }

@@ -14,12 +14,13 @@ pub mod event;
 pub mod follow;
 pub mod hands;
 pub mod inspect;
-pub mod install_view;
+pub mod install_root;
 pub mod join;
 pub mod journal;
 pub mod link;
 pub mod log_push;
 pub mod pkg;
+pub mod preflight;
 pub mod session;
 pub mod silence;
 pub mod spool;
@@ -108,6 +109,7 @@ fn take(config: &Config) -> Result<File, AgentError> {
     // Package managers fetch as a user of their own, who has to get to the trees.
     make(&config.scratch(), 0o711)?;
     make(&config.state_dir, 0o711)?;
+    make(&config.mount_point(), 0o700)?;
     let path = config.state_dir.join("lock");
     let lock = File::create(&path).map_err(|source| AgentError::Folder { path: path.clone(), source })?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {

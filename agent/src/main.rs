@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match cli.command {
         Command::Run { config } => agent::commands::run(&config),
+        Command::Preflight => agent::preflight::child::run(),
         Command::Join(join) => agent::commands::join(&join),
         Command::Worker { order, recipe } => agent::commands::worker(&order, recipe),
     }

@@ -32,8 +32,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the coordinator may take to say welcome.
 const WELCOME_LIMIT: Duration = Duration::from_secs(10);
-/// The coordinator's clock may differ by so much before we say so: certificates depend on it.
-const CLOCK_LIMIT_MS: i64 = 60_000;
 
 /// Why a session could not be opened, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +138,6 @@ impl<N: Dial> Session<N> {
             tokio::time::timeout(WELCOME_LIMIT, open).await.map_err(|_| SessionError::Silent)??;
         *stood = true;
         tracing::info!(coordinator = self.config.coordinator, "connected");
-        tell_skew(welcome.time_ms);
         let beat = Duration::from_millis(u64::from(welcome.heartbeat_ms.max(100)));
         self.driver.send(Message::Welcome { welcome, out: out.clone() }).await.map_err(|_| SessionError::Stopping)?;
         self.link.send_replace(Some(channel));
@@ -182,16 +179,6 @@ fn welcome(first: Option<Result<v1::CoordinatorMessage, Status>>) -> Result<v1::
     match first.transpose()?.and_then(|message| message.message) {
         Some(FromCoordinator::Welcome(welcome)) => Ok(welcome),
         _ => Err(SessionError::Broken("the coordinator did not say welcome".to_owned())),
-    }
-}
-
-fn tell_skew(theirs_ms: i64) {
-    let skew = crate::worker::report::now_ms().saturating_sub(theirs_ms);
-    if theirs_ms != 0 && skew.abs() > CLOCK_LIMIT_MS {
-        tracing::warn!(
-            "this node's clock differs from the coordinator's by {} s; certificates depend on both",
-            skew / 1000
-        );
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::AgentError;
-use agent::config::Config;
+use agent::config::{Config, Install};
 use agent::driver::{Driver, Message};
 use agent::event::{What, reference};
 use agent::inspect::Facts;
@@ -45,7 +45,9 @@ fn id(text: &str) -> AttemptId {
 impl Rig {
     async fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
-        let config = Arc::new(Config::new("nowhere:1", state.path()));
+        let mut config = Config::new("nowhere:1", state.path());
+        config.install = Install::None;
+        let config = Arc::new(config);
         let journal = Journal::open(&config.journal()).map_err(AgentError::from).unwrap();
         let (sender, link) = Link::new();
         let facts = Arc::new(Facts::gather());

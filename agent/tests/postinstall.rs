@@ -59,6 +59,8 @@ fn run(plan: &BuildPlan, scratch: &Path) {
         archive: scratch.join("archive"),
         tree: None,
         install: None,
+        mount: None,
+        conditions: Vec::new(),
         min_scratch_free: 0,
         facts: Facts::gather(),
     };

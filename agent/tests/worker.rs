@@ -120,6 +120,8 @@ async fn run_on(plan: &BuildPlan, install: Option<PathBuf>, facts: Facts) -> Run
         archive: file("1.1.tar.zst"),
         tree: None,
         install,
+        mount: None,
+        conditions: Vec::new(),
         min_scratch_free: 1 << 30,
         facts,
     };
@@ -316,6 +318,8 @@ async fn a_killed_worker_leaves_neither_process_nor_mount() {
         archive: file("1.1.tar.zst"),
         tree: None,
         install: None,
+        mount: None,
+        conditions: Vec::new(),
         min_scratch_free: 0,
         facts: Facts::gather(),
     };

@@ -6,7 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 use model::plan::BuildPlan;
 
 use super::context::{Context, State};
-use super::failure::StageError;
+use super::failure::{StageError, chain};
+use crate::preflight::conditions::INSTALL_MOUNT_FAILED;
+use crate::sys::exec::CmdError;
 use crate::sys::mount::Mounts;
 use crate::sys::probe::{self, human};
 use crate::worker::order::Order;
@@ -22,12 +24,16 @@ pub fn run(order: &Order, log: &StageLog<'_>) -> Result<(BuildPlan, State), Stag
     let facts = &order.facts;
     log.say(format!("attempt {} of {} on {} {} {}", order.attempt, plan.osimage, facts.os, facts.arch, facts.kernel));
     plan.warnings.iter().for_each(|warning| log.say(format!("warning: {warning}")));
+    for condition in &order.conditions {
+        log.say(format!("{condition}; {}", condition.remedy));
+    }
     fits(order, &plan)?;
     probe::probe(&order.scratch, order.min_scratch_free)?;
     let (free, _) = probe::space(&order.scratch).map_err(StageError::file("measure", &order.scratch))?;
     log.say(format!("scratch folder {} with {} free", order.scratch.display(), human(free)));
     let context = Context::new(order, &plan);
     folders(&context)?;
+    mount_install(order, log)?;
     // While the install root can still be written to: `show_install` makes it read-only for all that comes.
     let archive = File::create(&order.archive).map_err(|source| {
         let cause = format!("cannot write the archive `{}`: {source}", order.archive.display());
@@ -63,7 +69,7 @@ fn fits(order: &Order, plan: &BuildPlan) -> Result<(), StageError> {
                 "the build needs the coordinator's {}, which this node doesn't see: {reason}",
                 plan.install_dir.display()
             ),
-            "mount it on the node and set `install_dir` in agent.toml",
+            order.conditions.first().map_or("see `imgctl agents show`", |condition| condition.remedy.as_str()),
         )),
         _ => Ok(()),
     }
@@ -74,6 +80,19 @@ fn folders(context: &Context<'_>) -> Result<(), StageError> {
     for (folder, mode) in [(&context.out, 0o755), (&context.work, 0o711), (&context.work.join("tmp"), 0o700)] {
         DirBuilder::new().mode(mode).create(folder).map_err(StageError::file("make", folder))?;
     }
+    Ok(())
+}
+
+/// Mounts the MN's install root where the node itself doesn't have it, until the namespace ends.
+fn mount_install(order: &Order, log: &StageLog<'_>) -> Result<(), StageError> {
+    let (Some(export), Some(point)) = (&order.mount, &order.install) else { return Ok(()) };
+    fs::create_dir_all(point).map_err(StageError::file("make", point))?;
+    let failed = |error: CmdError| {
+        let words = error.lines().last().cloned().unwrap_or_else(|| chain(&error));
+        StageError::node(format!("cannot mount {}: {words}", export.source), INSTALL_MOUNT_FAILED.remedy)
+    };
+    export.mount(point).map_err(failed)?;
+    log.say(format!("mounted {} with {}", export.source, export.options));
     Ok(())
 }
 

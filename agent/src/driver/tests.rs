@@ -7,10 +7,25 @@ use crate::journal::parse_attempt;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn config(state: &std::path::Path) -> Arc<Config> {
+    let mut config = Config::new("nowhere:1", state);
+    config.install = crate::config::Install::None;
+    Arc::new(config)
+}
+
+/// The next event that is said, past what the preflight found.
+async fn event(said: &mut mpsc::Receiver<v1::AgentMessage>) -> Option<v1::event::Event> {
+    loop {
+        if let Some(ToCoordinator::Event(event)) = said.recv().await?.message {
+            return event.event;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_task_that_panics_gives_its_slot_back_and_its_attempt_is_lost() {
     let state = tempfile::tempdir().unwrap();
-    let config = Arc::new(Config::new("nowhere:1", state.path()));
+    let config = config(state.path());
     let journal = Journal::open(&config.journal()).unwrap();
     let (_sender, link) = Link::new();
     let facts = Arc::new(Facts::gather());
@@ -28,11 +43,8 @@ async fn a_task_that_panics_gives_its_slot_back_and_its_attempt_is_lost() {
     tell.send(Message::Said(FromCoordinator::Assign(assign))).await.unwrap();
     let driver = tokio::spawn(driver.run(CancellationToken::new()));
 
-    let heard = tokio::time::timeout(PATIENCE, said.recv()).await.unwrap().unwrap().message;
-    let Some(v1::agent_message::Message::Event(v1::Event { event: Some(event), .. })) = heard else {
-        panic!("{heard:?}")
-    };
-    let v1::event::Event::Lost(lost) = event else { panic!("{event:?}") };
+    let heard = tokio::time::timeout(PATIENCE, event(&mut said)).await.unwrap();
+    let Some(v1::event::Event::Lost(lost)) = heard else { panic!("{heard:?}") };
     assert!(lost.reason.contains("a fault of imgctl") && lost.reason.contains("the test said so"), "{}", lost.reason);
     assert!(!config.scratch().join("7.2").exists());
     // The slot is free: what waited for it starts, and is written down.
@@ -46,9 +58,9 @@ async fn a_task_that_panics_gives_its_slot_back_and_its_attempt_is_lost() {
 }
 
 /// An earlier run left `log` of an attempt that is over; gives what the coordinator hears of it first.
-async fn first_event_after(log: &str, patience: Duration) -> Option<v1::agent_message::Message> {
+async fn first_event_after(log: &str, patience: Duration) -> Option<v1::event::Event> {
     let state = tempfile::tempdir().unwrap();
-    let config = Arc::new(Config::new("nowhere:1", state.path()));
+    let config = config(state.path());
     let journal = Journal::open(&config.journal()).unwrap();
     let over = parse_attempt("7.2").unwrap();
     let mut entry = Entry::new(over, String::new());
@@ -64,9 +76,9 @@ async fn first_event_after(log: &str, patience: Duration) -> Option<v1::agent_me
     let resume = vec![v1::EventAck { attempt: Some(reference(over)), number: 0 }];
     tell.send(Message::Welcome { welcome: v1::Welcome { resume, ..v1::Welcome::default() }, out }).await.unwrap();
     let driver = tokio::spawn(driver.run(CancellationToken::new()));
-    let heard = tokio::time::timeout(patience, said.recv()).await;
+    let heard = tokio::time::timeout(patience, event(&mut said)).await;
     driver.abort();
-    heard.ok().flatten().and_then(|message| message.message)
+    heard.ok().flatten()
 }
 
 #[tokio::test]

@@ -48,6 +48,15 @@ pub struct MountPoint {
     pub source: String,
     /// Whether it can't be written to.
     pub read_only: bool,
+    /// The file system's own options, joined by commas.
+    pub options: String,
+}
+
+impl MountPoint {
+    /// Whether it has this option, as in `vers=4.1`.
+    pub fn has_option(&self, option: &str) -> bool {
+        self.options.split(',').any(|known| known == option)
+    }
 }
 
 /// Every mount that this process sees, in the order in which they were made.
@@ -69,6 +78,7 @@ fn parse_line(line: &[u8]) -> Option<MountPoint> {
         kind: String::from_utf8_lossy(fields.get(dash + 1)?).into_owned(),
         source: unescape(fields.get(dash + 2)?).to_string_lossy().into_owned(),
         read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
+        options: String::from_utf8_lossy(fields.get(dash + 3)?).into_owned(),
     })
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use model::agent::Condition;
 use model::id::AttemptId;
 use serde::{Deserialize, Serialize};
 
 use crate::inspect::Facts;
+use crate::preflight::export::Export;
 
 /// One attempt, as its worker needs to know it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,8 +25,14 @@ pub struct Order {
     /// The tree that the image has already, as tar.zst, where only initrds are to be made for it (`--onlyinitrd`).
     #[serde(default)]
     pub tree: Option<PathBuf>,
-    /// Where this node sees the MN's install root, if it does.
+    /// Where the MN's install root is seen, if it is.
     pub install: Option<PathBuf>,
+    /// What the worker mounts there first, in its own namespace; `None`: the node has it there.
+    #[serde(default)]
+    pub mount: Option<Export>,
+    /// What the preflight of this attempt found of it.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
     /// Bytes that must be free before anything is installed.
     pub min_scratch_free: u64,
     /// Proxies for package managers, as variables. Not among the facts, which are recorded in the image: passwords may

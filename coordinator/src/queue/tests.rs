@@ -38,6 +38,11 @@ fn agent(name: &str, arch: Arch, os: &str) -> Node {
     }
 }
 
+/// A condition that is called like its effect.
+fn condition(effect: Effect) -> Condition {
+    Condition { name: effect.as_str().into(), effect, detail: "a detail".into(), remedy: "a remedy".into() }
+}
+
 fn words(build: &Build, node: &Node) -> Vec<String> {
     lacks(build, &node.candidate()).iter().map(ToString::to_string).collect()
 }
@@ -78,7 +83,7 @@ fn each_thing_that_an_agent_lacks_is_named() {
     let mut wanted = build(1, Arch::X86_64, "/i/a");
     wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
     type Spoil = fn(&mut Node, &mut Build);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 13] = [
         (|_, b| b.arch = Arch::Ppc64le, "it is x86_64, the image is ppc64le"),
         (|a, _| a.facts().package_systems = vec!["dnf".into()], "no tools for apt (it has dnf)"),
         (
@@ -86,6 +91,14 @@ fn each_thing_that_an_agent_lacks_is_named() {
             "its rpm can't write a database that the image's rpm could",
         ),
         (|a, _| a.facts().install = InstallView::None, "postinstall script `x` reads /install"),
+        (
+            |a, _| {
+                a.facts().install = InstallView::None;
+                a.facts().conditions = vec![condition(Effect::Note), condition(Effect::NoInstall)];
+            },
+            "it doesn't see the install root (no-install: a detail; a remedy), and postinstall script `x` reads /install",
+        ),
+        (|a, _| a.facts().conditions = vec![condition(Effect::NoBuilds)], "no-builds: a detail; a remedy"),
         (|a, _| a.facts().scratch_free_bytes = 1 << 20, "only 1 MB free"),
         (|a, _| a.connected = false, "not connected"),
         (|a, _| a.record.drained = Some(drained()), "it is drained by root (repair); `imgctl agents undrain n1`"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::agent::{Condition, Effect, InstallView, Survey};
 use model::arch::Arch;
 use model::build::{Build, BuildEvent, BuildState, Failure, Needs, PackWish, Part};
 use model::id::{Attempt, AttemptId, Generation};
@@ -187,6 +188,33 @@ async fn a_cancel_during_packing_is_not_forgotten_by_a_kill() {
     build.cancel_by = Some("root".parse().unwrap());
     let site = Site::start(&[build]).await;
     site.until(1, "cancelled", |state| matches!(state, BuildState::Cancelled { .. })).await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_a_preflight_finds_keeps_builds_away_until_it_is_mended() {
+    let site = Site::start(&[]).await;
+    let (welcome, mut orders) = site.greet(Vec::new()).await;
+    let broken = Condition {
+        name: "scratch-option".into(),
+        effect: Effect::NoBuilds,
+        detail: "`/s` is mounted with `nodev`".into(),
+        remedy: "mount it without".into(),
+    };
+    let survey = |conditions| Survey { install: InstallView::Nfs, conditions };
+    let said = |session, conditions| site.scheduler.surveyed(agent(), session, survey(conditions));
+    said(welcome.session, vec![broken.clone()]).await.unwrap();
+    // Another session's word is no news.
+    said(welcome.session + 1, Vec::new()).await.unwrap();
+    site.submit().await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(site.state(1), BuildState::Queued);
+    let why = site.scheduler.watch(model::id::BuildId::FIRST).await.unwrap().unwrap().borrow().waiting_for.clone();
+    assert!(why.contains("`/s` is mounted with `nodev`; mount it without"), "{why}");
+    let recorded = site.parts.store.agent(&agent()).unwrap().unwrap().facts.unwrap();
+    assert_eq!((recorded.install, recorded.conditions), (InstallView::Nfs, vec![broken]));
+    said(welcome.session, Vec::new()).await.unwrap();
+    assert!(assigned(&order(&mut orders).await).is_some());
     site.end().await;
 }
 

@@ -48,6 +48,8 @@ fn taken(dir: &Path, sources: serde_json::Value, ignore_kernel_check: bool) -> (
         archive: dir.join("archive"),
         tree: None,
         install: None,
+        mount: None,
+        conditions: Vec::new(),
         min_scratch_free: 0,
         proxies: std::collections::BTreeMap::new(),
         facts: serde_json::from_value(facts).unwrap(),

@@ -1,0 +1,177 @@
+//! What is tried on an install root that is in view: whose it is, writing, reading back, room, clocks.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use model::agent::Condition;
+use rustix::fs::{Advice, fadvise};
+
+use super::conditions::{
+    INSTALL_CLOCK, INSTALL_DATA_FAULT, INSTALL_NFS_VERSION, INSTALL_NOT_OURS, INSTALL_NOT_WRITABLE,
+    INSTALL_ROOT_SQUASH, INSTALL_SPACE,
+};
+use crate::sys::mount::MountPoint;
+use crate::sys::probe::{human, space};
+
+/// What is written, and read back. So short a file is what a server with the READ_PLUS fault returns empty.
+const WORDS: &[u8] = b"imgctl";
+/// No archive of an image fits in less, in bytes.
+const LEAST_ROOM: u64 = 1 << 30;
+/// Clocks may differ by so much.
+const APART: Duration = Duration::from_secs(5);
+
+/// How it went.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// Whether the proof folder can be written to.
+    pub writable: bool,
+    /// What is to be known or mended.
+    pub conditions: Vec<Condition>,
+}
+
+/// Tries the root; an error is why it can't be used at all. Without `proof` nothing is written. May block for ever.
+pub fn run(root: &Path, proof: Option<&Path>, mount: Option<&MountPoint>) -> Result<Trial, Condition> {
+    let mut trial = Trial::default();
+    if mount.is_some_and(|mount| mount.kind.starts_with("nfs") && mount.has_option("vers=4.2")) {
+        let whence = mount.map(|mount| mount.source.clone()).unwrap_or_default();
+        trial.conditions.push(INSTALL_NFS_VERSION.found(format!("{whence} is mounted with NFS 4.2")));
+    }
+    let Some(proof) = proof.map(|proof| root.join(proof)) else { return Ok(trial) };
+    if let Err(error) = fs::metadata(&proof) {
+        let whence = mount.map(|mount| format!(" ({})", mount.source)).unwrap_or_default();
+        let what = if error.kind() == io::ErrorKind::NotFound {
+            "is not this coordinator's install root".to_owned()
+        } else {
+            format!("can't be looked at: {error}")
+        };
+        return Err(INSTALL_NOT_OURS.found(format!("`{}`{whence} {what}", root.display())));
+    }
+    match write(&proof) {
+        Ok(written) => {
+            trial.writable = true;
+            trial.conditions.extend(judge(root, &written)?);
+        }
+        Err(error) => {
+            let detail = format!("nothing can be written to `{}`: {error}", root.display());
+            trial.conditions.push(INSTALL_NOT_WRITABLE.found(detail));
+        }
+    }
+    // What can't be measured is no condition.
+    let (free, _) = space(root).unwrap_or((u64::MAX, 0));
+    if trial.writable && free < LEAST_ROOM {
+        trial.conditions.push(INSTALL_SPACE.found(format!("`{}` has only {} free", root.display(), human(free))));
+    }
+    Ok(trial)
+}
+
+/// A file that was written and read back.
+#[derive(Debug)]
+struct Written {
+    back: Vec<u8>,
+    owner: u32,
+    /// By the server's clock, and by ours.
+    modified: SystemTime,
+    now: SystemTime,
+}
+
+fn write(folder: &Path) -> io::Result<Written> {
+    let path = folder.join(format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id()));
+    let outcome = written(&path);
+    // A server that can't remove it clears it away at its next start.
+    let _ = fs::remove_file(&path);
+    outcome
+}
+
+fn written(path: &Path) -> io::Result<Written> {
+    let mut file = File::create(path)?;
+    file.write_all(WORDS)?;
+    file.sync_all()?;
+    let now = SystemTime::now();
+    // So that it is the server that is read, not this node's memory.
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    let found = file.metadata()?;
+    // What can't be read back is a fault of the data, like what is read back wrong.
+    let back = fs::read(path).unwrap_or_default();
+    Ok(Written { back, owner: found.uid(), modified: found.modified()?, now })
+}
+
+fn judge(root: &Path, written: &Written) -> Result<Vec<Condition>, Condition> {
+    let shown = root.display();
+    if written.back != WORDS {
+        let detail = format!("of {} bytes written to `{shown}`, {} came back right", WORDS.len(), same(&written.back));
+        return Err(INSTALL_DATA_FAULT.found(detail));
+    }
+    let mut conditions = Vec::new();
+    if written.owner != 0 {
+        conditions.push(
+            INSTALL_ROOT_SQUASH.found(format!("what root writes to `{shown}` belongs to user {}", written.owner)),
+        );
+    }
+    let behind = written.now.duration_since(written.modified);
+    let (apart, word) = behind.map_or_else(|error| (error.duration(), "ahead of"), |apart| (apart, "behind"));
+    if apart > APART {
+        let detail = format!("the server's clock is {} s {word} this node's", apart.as_secs());
+        conditions.push(INSTALL_CLOCK.found(detail));
+    }
+    Ok(conditions)
+}
+
+fn same(back: &[u8]) -> usize {
+    back.iter().zip(WORDS).take_while(|(back, word)| back == word).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(back: &[u8], owner: u32, ahead: i64) -> Written {
+        let now = SystemTime::now();
+        let apart = Duration::from_secs(ahead.unsigned_abs());
+        let modified = if ahead > 0 { now + apart } else { now - apart };
+        Written { back: back.to_vec(), owner, modified, now }
+    }
+
+    fn names(judged: Result<Vec<Condition>, Condition>) -> Vec<String> {
+        judged.unwrap_or_else(|condition| vec![condition]).into_iter().map(|condition| condition.name).collect()
+    }
+
+    #[test]
+    fn what_came_back_is_judged() {
+        let root = Path::new("/install");
+        for (written, expected) in [
+            (written(WORDS, 0, 0), &[][..]),
+            (written(WORDS, 65534, 2), &["install-root-squash"]),
+            (written(WORDS, 0, 60), &["install-clock"]),
+            (written(WORDS, 0, -60), &["install-clock"]),
+            (written(b"", 0, 0), &["install-data-fault"]),
+            (written(b"imgxxx", 0, 0), &["install-data-fault"]),
+        ] {
+            assert_eq!(names(judge(root, &written)), expected, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_is_ours_if_it_has_the_proof_and_nothing_stays_there() {
+        let root = tempfile::tempdir().unwrap();
+        let proof = Path::new("proof");
+        assert_eq!(run(root.path(), Some(proof), None).unwrap_err().name, "install-not-ours");
+        fs::create_dir(root.path().join(proof)).unwrap();
+        assert_eq!(run(root.path(), Some(proof), None).unwrap(), Trial { writable: true, conditions: Vec::new() });
+        assert_eq!(fs::read_dir(root.path().join(proof)).unwrap().count(), 0);
+        assert_eq!(run(root.path(), None, None).unwrap(), Trial::default());
+    }
+
+    #[test]
+    fn nfs_4_2_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let mut table = crate::sys::mount::parse(
+            b"40 27 0:44 / /install rw - nfs4 mn:/install rw,vers=4.2,hard\n41 27 0:44 / /b rw - nfs4 mn:/b rw,vers=4.1\n",
+        );
+        let (newer, older) = (table.remove(0), table.remove(0));
+        let named = |mount| names(Ok(run(root.path(), None, Some(mount)).unwrap().conditions));
+        assert_eq!((named(&newer), named(&older)), (vec!["install-nfs-version".to_owned()], Vec::new()));
+    }
+}
