@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use model::arch::Arch;
 
 use crate::config::DEFAULT_PATH;
 
@@ -23,6 +24,9 @@ pub enum Command {
         /// The configuration
         #[arg(long, default_value = DEFAULT_PATH)]
         config: PathBuf,
+        /// Build images of this architecture under emulation (qemu-user), if no native agent is known; may be repeated
+        #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+        allow_emulation: Vec<Arch>,
     },
     /// Makes a key on this node and has the coordinator certify it, with a one-time token
     Join(Join),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use model::arch::Arch;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::{join as joining, worker};
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// `imgctl-agent run`.
-pub fn run(config: &Path) -> ExitCode {
+pub fn run(config: &Path, allow_emulation: &[Arch]) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         return fail("imgctl-agent must run as root: it mounts, makes device nodes and changes owners", 2);
     }
@@ -31,6 +32,7 @@ pub fn run(config: &Path) -> ExitCode {
         Err(error) => return fail(&chain(&error), 2),
     };
     config.proxies = proxies(std::env::vars_os());
+    config.allow_emulation.extend(allow_emulation);
     let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(until_stopped(config));
         // A tree that is still being deleted is found at the next start.

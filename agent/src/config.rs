@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use model::arch::Arch;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Where the configuration is looked for unless said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imgctl/agent.toml";
@@ -110,6 +111,9 @@ pub struct Config {
     /// How many attempts at once.
     #[serde(default = "one")]
     pub slots: u16,
+    /// Architectures other than the processor's whose images may be built here under emulation.
+    #[serde(default, deserialize_with = "arches")]
+    pub allow_emulation: Vec<Arch>,
     /// Bytes that must be free in the scratch folder before a build begins.
     #[serde(default = "min_scratch_free")]
     pub min_scratch_free: u64,
@@ -135,6 +139,12 @@ fn one() -> u16 {
 
 fn min_scratch_free() -> u64 {
     MIN_SCRATCH_FREE
+}
+
+/// In either spelling.
+fn arches<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Arch>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    words.iter().map(|word| word.parse().map_err(de::Error::custom)).collect()
 }
 
 /// The variables of an environment that name proxies; programs look for either spelling.
@@ -169,6 +179,7 @@ impl Config {
             install_source: String::new(),
             install_options: String::new(),
             slots: one(),
+            allow_emulation: Vec::new(),
             min_scratch_free: min_scratch_free(),
             worker_program: None,
             proxies: BTreeMap::new(),
@@ -265,6 +276,8 @@ mod tests {
         let config =
             load("coordinator = \"mn:7443\"\nstate_dir = \"/s\"\nscratch = \"/fast\"\ninstall = \"nfs\"\n").unwrap();
         assert_eq!((config.scratch(), config.spool()), ("/fast".into(), "/s/spool".into()));
+        let config = load("coordinator = \"mn:7443\"\nallow_emulation = [\"ppc64el\", \"aarch64\"]\n").unwrap();
+        assert_eq!(config.allow_emulation, [Arch::Ppc64le, Arch::Aarch64]);
     }
 
     #[test]
@@ -277,6 +290,7 @@ mod tests {
             "coordinator = \"mn:7443\"\nscratch = \"scratch\"",
             "coordinator = \"mn:7443\"\ninstall = \"smb\"",
             "coordinator = \"mn:7443\"\ninstall_source = \"/install\"",
+            "coordinator = \"mn:7443\"\nallow_emulation = [\"vax\"]",
         ] {
             assert!(load(text).is_err(), "{text}");
         }

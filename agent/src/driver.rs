@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::{Attempt, clear};
 use crate::build::failure::chain;
 use crate::config::Config;
+use crate::emulation;
 use crate::event::{self, Event, What, reference};
 use crate::hands::{Admission, Hand, Hands, Leaving};
 use crate::inspect::Facts;
@@ -234,8 +235,8 @@ impl Driver {
 
     /// What the preflight found, of everything.
     fn survey(&self) -> Survey {
-        let Survey { install, mut conditions } = self.found.now();
-        conditions.extend(self.clock.clone());
+        let Survey { install, conditions: found } = self.found.now();
+        let conditions = emulation::conditions(&self.facts).into_iter().chain(found).chain(self.clock.clone()).collect();
         Survey { install, conditions }
     }
 

@@ -6,11 +6,13 @@ use std::fs;
 use std::time::Duration;
 
 use model::agent::InstallView;
+use model::emulation::Emulation;
 use model::plan::RpmDatabase;
 use proto::v1;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::emulation::{self, own};
 use crate::sys::exec::Cmd;
 use crate::sys::probe;
 
@@ -50,6 +52,12 @@ pub struct Facts {
     pub cpus: u32,
     /// Of the agent.
     pub version: String,
+    /// What may be built under emulation, as tried out at the start.
+    #[serde(default)]
+    pub emulations: Vec<Emulation>,
+    /// The processor's architecture, where the agent itself runs under emulation.
+    #[serde(default)]
+    pub emulated_on: Option<String>,
 }
 
 impl Facts {
@@ -68,6 +76,8 @@ impl Facts {
             cpus: std::thread::available_parallelism()
                 .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            emulations: Vec::new(),
+            emulated_on: own::emulated_on(),
         }
     }
 
@@ -94,6 +104,8 @@ impl Facts {
             slots: config.slots.into(),
             version: self.version.clone(),
             conditions: Vec::new(),
+            emulations: self.emulations.iter().cloned().map(Into::into).collect(),
+            emulated_on: self.emulated_on.clone().unwrap_or_default(),
         }
     }
 }

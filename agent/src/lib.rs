@@ -10,6 +10,7 @@ pub mod build;
 pub mod commands;
 pub mod config;
 pub mod driver;
+pub mod emulation;
 pub mod event;
 pub mod follow;
 pub mod hands;
@@ -75,10 +76,25 @@ pub enum AgentError {
 /// Runs the agent until `shutdown`. Needs root.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), AgentError> {
     proto::tls::Identity::load(&config.identity()).map_err(AgentError::Identity)?;
-    let facts = tokio::task::spawn_blocking(Facts::gather)
-        .await
-        .map_err(|error| AgentError::Runtime(io::Error::other(error)))?;
+    let (allowed, scratch) = (config.allow_emulation.clone(), config.scratch());
+    let look = move || Facts { emulations: emulation::look(&allowed, &scratch), ..Facts::gather() };
+    let facts =
+        tokio::task::spawn_blocking(look).await.map_err(|error| AgentError::Runtime(io::Error::other(error)))?;
+    tell_of_emulation(&facts);
     run_over(Tcp, config, facts, Workers::Processes, shutdown).await
+}
+
+fn tell_of_emulation(facts: &Facts) {
+    if let Some(on) = &facts.emulated_on {
+        tracing::warn!(
+            "this agent is a program of {} that runs under emulation on {on}: it counts as emulated, builds slowly, and gets \
+             builds only if `allow_emulation` in agent.toml names {0}",
+            facts.arch
+        );
+    }
+    for one in facts.emulations.iter().filter(|one| one.fault.is_none()) {
+        tracing::info!("images of {} may be built here under emulation", one.arch);
+    }
 }
 
 /// [`run`] over another network, on a node of which these facts hold and where workers are started like this.

@@ -101,6 +101,8 @@ pub struct GenerationView {
     pub agent: Option<String>,
     /// Number of installed packages; 0 if unknown.
     pub packages: u32,
+    /// The processor that it was built on, where that is of another architecture than the image.
+    pub emulated_on: Option<String>,
     /// What it holds.
     pub artefacts: Vec<Artefact>,
     /// Edits of its tree since it was received; only when one generation is shown.
@@ -127,6 +129,7 @@ impl TryFrom<v1::Generation> for GenerationView {
             edits,
             packages,
             tree_of,
+            emulated_on,
         } = wire;
         Ok(Self {
             number,
@@ -142,6 +145,7 @@ impl TryFrom<v1::Generation> for GenerationView {
             kernel_version,
             agent: some_text(agent),
             packages,
+            emulated_on: some_text(emulated_on),
             artefacts: artefacts.into_iter().map(Artefact::try_from).collect::<Result<_, _>>()?,
             edits: edits.into_iter().map(EditView::from).collect(),
         })
@@ -184,12 +188,14 @@ pub struct Verdict {
     pub agent: String,
     /// Nothing: it fits.
     pub lacks: Vec<String>,
+    /// The processor that it would emulate on; none: it would build natively, or not at all.
+    pub emulated_on: Option<String>,
 }
 
 impl From<v1::AgentVerdict> for Verdict {
     fn from(wire: v1::AgentVerdict) -> Self {
-        let v1::AgentVerdict { agent, lacks } = wire;
-        Self { agent, lacks }
+        let v1::AgentVerdict { agent, lacks, emulated_on } = wire;
+        Self { agent, lacks, emulated_on: some_text(emulated_on) }
     }
 }
 

@@ -9,11 +9,16 @@ use std::time::Duration;
 use model::agent::{AgentRecord, Condition, Drained, Effect, InstallView};
 use model::arch::Arch;
 use model::build::{Build, Needs, Part};
+use model::emulation::{EmulationFault, Means};
 use model::id::BuildId;
 use model::name::AgentName;
 use model::plan::RpmDatabase;
 
 use crate::generation::Number;
+
+mod native;
+
+pub use native::{emulates, native, outlook};
 
 /// No root image fits in less scratch space than this, in bytes.
 const LEAST_SCRATCH: u64 = 256 << 20;
@@ -59,6 +64,12 @@ pub enum Lack<'a> {
     Unknown,
     /// Its node's architecture, and the image's.
     Arch(Arch, Arch),
+    /// It may emulate the image's architecture, and that doesn't work there.
+    Emulation(Arch, &'a EmulationFault),
+    /// It runs under emulation itself, on this processor, and is not allowed to build so.
+    UnderEmulation(Arch, &'a str),
+    /// It would emulate, and this agent needn't.
+    Native(&'a AgentName),
     /// The tools that are asked for, and those that it has.
     Tools(&'a str, &'a [String]),
     /// Its rpm can't write databases in the format that the image's reads.
@@ -84,13 +95,9 @@ impl Lack<'_> {
     fn is_lasting(self) -> bool {
         match self {
             Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::RpmDatabase(_) => true,
-            Self::Install(..) => true,
-            Self::Unfit(_)
-            | Self::Scratch(_)
-            | Self::Drained(..)
-            | Self::Resting(_)
-            | Self::Session
-            | Self::Slots(..) => false,
+            Self::Install(..) | Self::Emulation(..) | Self::UnderEmulation(..) => true,
+            Self::Native(_) | Self::Unfit(_) | Self::Scratch(_) | Self::Drained(..) => false,
+            Self::Resting(_) | Self::Session | Self::Slots(..) => false,
         }
     }
 }
@@ -101,6 +108,18 @@ impl fmt::Display for Lack<'_> {
             Self::Wanted(agent) => write!(f, "the build asks for agent {agent}"),
             Self::Unknown => f.write_str("it has never connected"),
             Self::Arch(has, wanted) => write!(f, "it is {has}, the image is {wanted}"),
+            Self::Emulation(arch, EmulationFault { cause, remedy, .. }) => {
+                write!(f, "it may build {arch} under emulation and can't: {cause}; {remedy}")
+            }
+            Self::UnderEmulation(arch, on) => write!(
+                f,
+                "it runs under emulation on {on} itself; `allow_emulation = [\"{arch}\"]` in its agent.toml lets it build so"
+            ),
+            Self::Native(agent) => write!(
+                f,
+                "it would build under emulation, which is for when there is no native agent, and there is {agent}; \
+                 --agent asks for it all the same"
+            ),
             Self::Tools(system, []) => {
                 write!(f, "it has no tools for {system} (it has nothing); {}", tools_for(system))
             }
@@ -140,8 +159,9 @@ fn tools_for(system: &str) -> &'static str {
     }
 }
 
-/// What an agent lacks to take this build on; empty: nothing.
-pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
+/// What an agent lacks to take this build on; empty: nothing. `native` is the fleet's native agent for it
+/// ([`native()`]), which goes before all that would emulate.
+pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>, native: Option<&'a AgentName>) -> Vec<Lack<'a>> {
     let mut lacks = Vec::new();
     if let Some(wanted) = build.needs.agent.as_ref().filter(|wanted| **wanted != agent.record.name) {
         lacks.push(Lack::Wanted(wanted));
@@ -150,9 +170,13 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
         lacks.push(Lack::Unknown);
         return lacks;
     };
-    if facts.arch != build.arch {
-        lacks.push(Lack::Arch(facts.arch, build.arch));
-    }
+    lacks.extend(match facts.means(build.arch) {
+        Means::Native => None,
+        Means::Emulated(_) => native.map(Lack::Native),
+        Means::Faulty(fault) => Some(Lack::Emulation(build.arch, fault)),
+        Means::NotAllowed(on) => Some(Lack::UnderEmulation(build.arch, on)),
+        Means::Foreign => Some(Lack::Arch(facts.arch, build.arch)),
+    });
     let system = &build.needs.package_system;
     let has = |wanted: &str| facts.package_systems.iter().any(|word| word == wanted);
     if !has(system) {
@@ -184,7 +208,7 @@ pub fn lacks<'a>(build: &'a Build, agent: &Candidate<'a>) -> Vec<Lack<'a>> {
 
 /// Whether the agent could not run it even if it were idle, connected and had room on its disk.
 pub fn never_fits(build: &Build, agent: &Candidate<'_>) -> bool {
-    lacks(build, agent).into_iter().any(Lack::is_lasting)
+    lacks(build, agent, None).into_iter().any(Lack::is_lasting)
 }
 
 /// What builds of one kind have in common: the same agents fit them.
@@ -269,7 +293,8 @@ pub fn assign(waiting: &[&Build], agents: &mut [Candidate<'_>], busy: &BTreeMap<
 }
 
 fn best<'a, 'b>(build: &Build, agents: &'b mut [Candidate<'a>]) -> Option<&'b mut Candidate<'a>> {
-    let fits = agents.iter_mut().filter(|agent| agent.has_room() && lacks(build, agent).is_empty());
+    let native = native(build, agents);
+    let fits = agents.iter_mut().filter(|agent| agent.has_room() && lacks(build, agent, native).is_empty());
     fits.min_by_key(|agent| {
         let os = agent.record.facts.as_ref().map_or("", |facts| facts.os.as_str());
         (distance(&build.needs.osvers, os), agent.in_hand, &agent.record.name)
@@ -299,8 +324,9 @@ fn family(os: &str) -> (&str, &str) {
 
 /// Why a build that could start as far as its rootimgdir goes waits, in one line: the agent that lacks least.
 pub fn waiting_for(build: &Build, agents: &[Candidate<'_>]) -> String {
+    let native = native(build, agents);
     if let Some(wanted) = &build.needs.agent {
-        let asked = agents.iter().find(|agent| agent.record.name == *wanted).map(|agent| lacks(build, agent));
+        let asked = agents.iter().find(|agent| agent.record.name == *wanted).map(|agent| lacks(build, agent, native));
         return match asked.as_deref() {
             Some([]) => "its turn".to_owned(),
             Some(lacks) => format!("agent {wanted}, which it asks for: {}", words(lacks)),
@@ -310,8 +336,11 @@ pub fn waiting_for(build: &Build, agents: &[Candidate<'_>]) -> String {
             ),
         };
     }
-    let nearest = agents.iter().map(|agent| (lacks(build, agent), agent)).filter(|(lacks, _)| !lacks.is_empty());
-    match nearest.min_by_key(|(lacks, agent)| (lacks.len(), &agent.record.name)) {
+    let nearest =
+        agents.iter().map(|agent| (lacks(build, agent, native), agent)).filter(|(lacks, _)| !lacks.is_empty());
+    // What a native agent lacks is why it waits; that another must leave it to that one is not.
+    let waits = |lack: &Lack<'_>| matches!(lack, Lack::Native(_));
+    match nearest.min_by_key(|(lacks, agent)| (lacks.iter().any(waits), lacks.len(), &agent.record.name)) {
         Some((lacks, agent)) => {
             format!("an agent ({}: {})", agent.record.name, words(&lacks))
         }

@@ -49,6 +49,7 @@ pub(crate) fn attempt(agent: AgentName) -> AttemptRecord {
         last_event: 0,
         staging: PathBuf::new(),
         published: None,
+        emulated_on: None,
     }
 }
 
@@ -81,5 +82,7 @@ pub(crate) fn facts() -> AgentFacts {
         slots: 1,
         version: "1".into(),
         conditions: Vec::new(),
+        emulations: Vec::new(),
+        emulated_on: None,
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use model::arch::Arch;
 use model::build::{Build, PackWish, Part};
+use model::emulation::Means;
 use model::generation::GenerationState;
 use model::id::Generation;
 use model::name::{AgentName, ImageName, UserName};
@@ -25,7 +26,7 @@ use crate::generation::{EditsError, RootimgDir, local_edits};
 use crate::osimage::Resolved;
 use crate::packimage::Format;
 use crate::plans::Plans;
-use crate::scheduler::{NewBuild, Refused, Scheduler, Verdicts};
+use crate::scheduler::{Judgement, NewBuild, Refused, Scheduler, Verdicts};
 use crate::store::osimages::OsimageWrite;
 use crate::store::{Store, StoreError};
 
@@ -158,14 +159,20 @@ impl Submitter {
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&wanted)).await;
         let prepared = prepared.map_err(|_| Refused::Stopping)??;
         match prepared {
-            Prepared::Ready { builds, definitions, warnings, notes } => {
+            Prepared::Ready { builds, definitions, mut warnings, notes } => {
+                if self.somebody_emulates()? {
+                    for build in &builds {
+                        warnings.extend(self.scheduler.judge(build.clone()).await?.warning);
+                    }
+                }
                 let builds = self.scheduler.submit(builds, definitions, submission.request).await?;
                 Ok(Submitted::Queued { builds, warnings, notes })
             }
-            Prepared::Dry { made, warnings, notes } => {
+            Prepared::Dry { made, mut warnings, notes } => {
                 let mut runs = Vec::with_capacity(made.len());
                 for one in made {
-                    let agents = self.scheduler.judge(one.build(&submission, None)).await?;
+                    let Judgement { agents, warning } = self.scheduler.judge(one.build(&submission, None)).await?;
+                    warnings.extend(warning);
                     runs.push(DryRun { osimage: one.osimage.name, found: one.found, agents });
                 }
                 Ok(Submitted::DryRun { runs, warnings, notes })
@@ -287,12 +294,19 @@ impl Submitter {
             return Ok((!known).then(|| Problem::new(text)));
         }
         let Some(arch) = osimage.get("osarch").and_then(|arch| arch.parse::<Arch>().ok()) else { return Ok(None) };
-        let fits = agents.iter().any(|agent| agent.facts.as_ref().is_none_or(|facts| facts.arch == arch));
+        let fits =
+            agents.iter().any(|agent| agent.facts.as_ref().is_none_or(|facts| facts.means(arch) != Means::Foreign));
         let text = format!(
-            "{}: no agent of architecture {arch} has joined; `imgctl agents token` prints how one joins",
+            "{}: no agent of architecture {arch} has joined; `imgctl agents token` prints how one joins, and \
+             `allow_emulation` in agent.toml lets one of another architecture build it slowly",
             osimage.name
         );
         Ok((!fits).then(|| Problem::new(text)))
+    }
+
+    fn somebody_emulates(&self) -> Result<bool, StoreError> {
+        let agents = self.store.agents()?;
+        Ok(agents.iter().any(|agent| agent.facts.as_ref().is_some_and(|facts| !facts.emulations.is_empty())))
     }
 
     fn edited(&self, submission: &Submission, made: &[Made]) -> Result<Vec<EditedTree>, SubmitError> {

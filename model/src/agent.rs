@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::emulation::Emulation;
 use crate::id::AttemptId;
 use crate::name::{AgentName, ImageName, UserName};
 
@@ -39,6 +40,12 @@ pub struct AgentFacts {
     /// What its preflight found that is to be known or mended.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+    /// What it may build for under emulation.
+    #[serde(default)]
+    pub emulations: Vec<Emulation>,
+    /// The processor's own architecture, where the agent itself runs under emulation, and so all that it builds.
+    #[serde(default)]
+    pub emulated_on: Option<String>,
 }
 
 impl AgentFacts {

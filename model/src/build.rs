@@ -352,6 +352,9 @@ pub struct AttemptRecord {
     pub outcome: Option<String>,
     /// The last event of it that is on disk.
     pub last_event: u64,
+    /// The processor that it runs on, where that is of another architecture than the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_on: Option<String>,
     /// The unguessable folder that it publishes into, relative to the install root.
     pub staging: std::path::PathBuf,
     /// What it published; a coordinator that restarts goes on with receiving it.

@@ -54,6 +54,9 @@ pub struct GenerationRecord {
     pub agent: AgentName,
     /// Number of installed packages; 0 if unknown.
     pub packages: u32,
+    /// The processor that it was built on, where that is of another architecture than the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_on: Option<String>,
     /// What it holds.
     pub artefacts: Vec<Artefact>,
 }

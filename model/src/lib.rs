@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod arch;
 pub mod build;
+pub mod emulation;
 pub mod exlist;
 pub mod generation;
 pub mod id;

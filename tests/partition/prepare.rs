@@ -45,6 +45,8 @@ pub(crate) fn agent(folder: &Path, name: &str) -> agent::config::Config {
 /// What every agent here says of its node.
 pub(crate) fn facts() -> Facts {
     Facts {
+        emulations: Vec::new(),
+        emulated_on: None,
         arch: "x86_64".to_owned(),
         os: "debian12".to_owned(),
         kernel: "6.1".to_owned(),

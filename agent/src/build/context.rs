@@ -38,6 +38,8 @@ pub struct State {
     pub new_drivers: Vec<String>,
     /// The initrds, from `initrd` on.
     pub initrds: Vec<MadeInitrd>,
+    /// The processor's architecture, where the image's programs are emulated.
+    pub emulated_on: Option<String>,
     /// What the user should know though the build goes on.
     pub warnings: Vec<String>,
     /// What `publish` made.

@@ -9,6 +9,7 @@ pub mod configure;
 pub mod context;
 pub mod dnfroot;
 pub mod drivers;
+pub mod emulated;
 pub mod failure;
 pub mod initrd;
 pub mod inside;

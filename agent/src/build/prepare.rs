@@ -3,9 +3,11 @@
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 
+use model::emulation;
 use model::plan::BuildPlan;
 
 use super::context::{Context, State};
+use super::emulated;
 use super::failure::{StageError, chain};
 use crate::preflight::conditions::INSTALL_MOUNT_FAILED;
 use crate::sys::exec::CmdError;
@@ -28,6 +30,9 @@ pub fn run(order: &Order, log: &StageLog<'_>) -> Result<(BuildPlan, State), Stag
         log.say(format!("{condition}; {}", condition.remedy));
     }
     fits(order, &plan)?;
+    let emulated_on = emulated::check(order, &plan)?;
+    let told = emulated_on.as_deref().map(|on| emulation::told(&plan.osarch, on));
+    told.iter().for_each(|text| log.say(format!("warning: {text}")));
     probe::probe(&order.scratch, order.min_scratch_free)?;
     let (free, _) = probe::space(&order.scratch).map_err(StageError::file("measure", &order.scratch))?;
     log.say(format!("scratch folder {} with {} free", order.scratch.display(), human(free)));
@@ -43,7 +48,8 @@ pub fn run(order: &Order, log: &StageLog<'_>) -> Result<(BuildPlan, State), Stag
         )
     })?;
     show_install(order, &plan, log)?;
-    Ok((plan, State { archive: Some(archive), ..State::default() }))
+    let warnings = told.into_iter().collect();
+    Ok((plan, State { archive: Some(archive), emulated_on, warnings, ..State::default() }))
 }
 
 /// Whether this node is one for the plan.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use model::emulation::SLOWER;
 use model::wish::GenimageWish;
 use rootfs::compress::{Compression, Compressor, ZstdLevel};
 use rootfs::digest::{Digest, HashingWriter};
@@ -42,8 +43,20 @@ struct BuildRecord<'a> {
     wish: &'a GenimageWish,
     initrds: &'a [MadeInitrd],
     warnings: &'a [String],
+    /// Where the image's programs were emulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emulation: Option<Emulation<'a>>,
     agent: &'a Facts,
     packages: Vec<Installed>,
+}
+
+/// How the image was built for an architecture that the node's processor hasn't.
+#[derive(Debug, Serialize)]
+struct Emulation<'a> {
+    /// The processor's architecture.
+    on: &'a str,
+    /// How much longer programs take so.
+    slower: &'a str,
 }
 
 /// Writes the archive.
@@ -132,6 +145,7 @@ fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Res
         wish: &plan.wish,
         initrds: &state.initrds,
         warnings: &state.warnings,
+        emulation: state.emulated_on.as_deref().map(|on| Emulation { on, slower: SLOWER }),
         agent: &context.order.facts,
         packages,
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::agent::{AgentFacts, AgentState, AgentView, AgentWork, Condition, Drained, Effect};
+use model::emulation::Emulation;
 use model::name::AgentName;
 use proto::v1;
 
@@ -44,7 +45,7 @@ fn row(view: &AgentView) -> Vec<String> {
     vec![
         view.record.name.to_string(),
         state(view),
-        fact(|facts| facts.arch.to_string()),
+        fact(arches),
         fact(|facts| facts.os.clone()),
         fact(|facts| facts.package_systems.join(" ")),
         load(view),
@@ -62,6 +63,32 @@ fn kept_from(effect: Effect) -> &'static str {
         Effect::NoPublish => " (archives are uploaded)",
         Effect::NoInstall => " (it doesn't see the install root)",
         Effect::NoBuilds => " (it builds nothing)",
+    }
+}
+
+/// What it builds for, in a few words: `ppc64le (emulated)`, `x86_64, ppc64le (emulated)`.
+fn arches(facts: &AgentFacts) -> String {
+    let works = facts.emulations.iter().filter(|one| one.fault.is_none() && one.arch != facts.arch);
+    let own = match facts.emulated_on {
+        Some(_) => format!("{} (emulated)", facts.arch),
+        None => facts.arch.to_string(),
+    };
+    std::iter::once(own).chain(works.map(|one| format!("{} (emulated)", one.arch))).collect::<Vec<_>>().join(", ")
+}
+
+fn arch(facts: &AgentFacts) -> String {
+    match &facts.emulated_on {
+        Some(on) => format!("{}, under emulation on {on}", facts.arch),
+        None => facts.arch.to_string(),
+    }
+}
+
+/// One that it may emulate, and whether it can.
+fn emulation(one: &Emulation) -> String {
+    match &one.fault {
+        // In full it stands among the conditions.
+        Some(fault) => format!("not {} ({})", one.arch, fault.name),
+        None => one.arch.to_string(),
     }
 }
 
@@ -180,7 +207,8 @@ fn facts_fields(facts: &AgentFacts) -> Vec<(&'static str, String)> {
     let scratch =
         format!("{} free of {}", format::size(facts.scratch_free_bytes), format::size(facts.scratch_total_bytes));
     vec![
-        ("arch", facts.arch.to_string()),
+        ("arch", arch(facts)),
+        ("emulates", facts.emulations.iter().map(emulation).collect::<Vec<_>>().join("; ")),
         ("os", facts.os.clone()),
         ("kernel", facts.kernel.clone()),
         ("builds with", facts.package_systems.join(" ")),
@@ -239,6 +267,25 @@ fn join_command(address: &str, token: &str, fingerprint: &str, agent: Option<&Ag
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::emulation::EmulationFault;
+
+    #[test]
+    fn what_is_emulated_is_seen_at_a_glance_and_what_does_not_work_in_full() {
+        let wire = v1::AgentFacts { arch: "x86_64".into(), install: "nfs".into(), ..v1::AgentFacts::default() };
+        let mut facts = AgentFacts::try_from(wire).unwrap();
+        assert_eq!(arches(&facts), "x86_64");
+        let one = |arch: &str| Emulation { arch: arch.parse().unwrap(), fault: None };
+        facts.emulations = vec![one("ppc64le"), one("aarch64")];
+        facts.emulations[1].fault =
+            Some(EmulationFault { name: "emulation-no-f-flag".into(), cause: "c".into(), remedy: "r".into() });
+        assert_eq!(arches(&facts), "x86_64, ppc64le (emulated)");
+        assert_eq!(emulation(&facts.emulations[1]), "not aarch64 (emulation-no-f-flag)");
+        (facts.arch, facts.emulated_on) = ("ppc64le".parse().unwrap(), Some("x86_64".into()));
+        assert_eq!(
+            (arches(&facts).as_str(), arch(&facts).as_str()),
+            ("ppc64le (emulated)", "ppc64le, under emulation on x86_64")
+        );
+    }
 
     #[test]
     fn a_node_is_not_told_to_dial_itself() {

@@ -1,5 +1,6 @@
 //! `explain`: why a build waits or why it failed.
 
+use model::emulation::SLOWER;
 use model::id::BuildId;
 use proto::v1;
 
@@ -40,6 +41,10 @@ pub(super) fn verdicts(agents: &[Verdict], context: &Context) -> Result<(), Fail
 
 fn fits(verdict: &Verdict) -> String {
     match verdict.lacks.as_slice() {
+        [] if verdict.emulated_on.is_some() => {
+            let on = verdict.emulated_on.as_deref().unwrap_or_default();
+            format!("fits, under emulation on {on} ({SLOWER} as long)")
+        }
         [] => "fits".to_owned(),
         lacks => format!("lacks: {}", lacks.join("; ")),
     }

@@ -71,6 +71,7 @@ async fn show(osimage: ImageName, number: u32, context: &Context) -> Result<Exit
         ("packed", format::moment(view.packed_ms)),
         ("kernel", view.kernel_version.clone()),
         ("agent", view.agent.clone().unwrap_or_default()),
+        ("emulated on", view.emulated_on.clone().unwrap_or_default()),
         ("packages", packages),
     ];
     context.fields(&format!("generation {} of {}", view.number, view.osimage), &fields)?;

@@ -94,11 +94,15 @@ fn head(view: &BuildView, now_ms: i64) -> Text {
 fn stages(build: &Build, now_ms: i64, text: &mut Text) {
     for (at, attempt) in build.attempts.iter().enumerate() {
         let last = at + 1 == build.attempts.len();
+        let emulated = attempt.emulated_on.as_ref().map(|on| format!(", under emulation on {on}")).unwrap_or_default();
         if build.attempts.len() > 1 || attempt.outcome.is_some() {
             let outcome = attempt.outcome.as_ref().map(|outcome| format!(": {outcome}")).unwrap_or_default();
-            text.push((Style::Plain, format!("\nattempt {} on {}{outcome}\n", attempt.attempt, attempt.agent)));
+            text.push((
+                Style::Plain,
+                format!("\nattempt {} on {}{emulated}{outcome}\n", attempt.attempt, attempt.agent),
+            ));
         } else {
-            text.push((Style::Plain, format!("\non {}\n", attempt.agent)));
+            text.push((Style::Plain, format!("\non {}{emulated}\n", attempt.agent)));
         }
         if last {
             text.extend(attempt.stages.iter().flat_map(|record| stage(record, now_ms)));

@@ -23,6 +23,7 @@ pub(crate) fn attempt() -> AttemptRecord {
         last_event: 0,
         staging: "".into(),
         published: None,
+        emulated_on: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::status::internal;
 use crate::audit::Audit;
 use crate::logs::Logs;
 use crate::plans;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Verdict};
 use crate::store::Store;
 use crate::submit::{DryRun, EditedTree, Submission, Submitted, Submitter};
 use crate::watching::{follow_build, follow_logs};
@@ -121,8 +121,7 @@ impl v1::builds_server::Builds for Builds {
         let (summary, hint) = summary(&build, waiting_for);
         let queued = build.state == BuildState::Queued;
         let agents = explanation.filter(|_| queued).map(|found| found.agents).unwrap_or_default();
-        let agents = agents.into_iter().map(|(agent, lacks)| v1::AgentVerdict { agent: agent.into(), lacks });
-        let agents = agents.collect();
+        let agents = agents.into_iter().map(verdict).collect();
         Ok(Response::new(v1::ExplainResponse { build: Some(build.into()), summary, agents, hint }))
     }
 }
@@ -221,14 +220,17 @@ fn edited_tree(tree: EditedTree) -> v1::EditedTree {
     v1::EditedTree { osimage: osimage.into(), generation, edits, packed }
 }
 
+fn verdict(Verdict { agent, lacks, emulated_on }: Verdict) -> v1::AgentVerdict {
+    v1::AgentVerdict { agent: agent.into(), lacks, emulated_on: emulated_on.unwrap_or_default() }
+}
+
 fn dry_run(run: DryRun) -> Result<v1::DryRun, Status> {
     let DryRun { osimage, found, agents } = run;
-    let agents = agents.into_iter().map(|(agent, lacks)| v1::AgentVerdict { agent: agent.into(), lacks });
     Ok(v1::DryRun {
         osimage: osimage.into(),
         plan_json: plans::to_json(&found.plan).map_err(|error| internal(&error))?.into(),
         pack_json: serde_json::to_vec_pretty(&found.pack).map_err(|error| internal(&error))?.into(),
-        agents: agents.collect(),
+        agents: agents.into_iter().map(verdict).collect(),
     })
 }
 

@@ -126,6 +126,7 @@ mod tests {
             kernel_version: "6.1".into(),
             agent: "n1".parse().unwrap(),
             packages: 1,
+            emulated_on: None,
             artefacts: artefacts.iter().map(artefact).collect(),
         }
     }

@@ -44,7 +44,7 @@ fn condition(effect: Effect) -> Condition {
 }
 
 fn words(build: &Build, node: &Node) -> Vec<String> {
-    lacks(build, &node.candidate()).iter().map(ToString::to_string).collect()
+    lacks(build, &node.candidate(), None).iter().map(ToString::to_string).collect()
 }
 
 fn on(id: u64, agent: &str) -> Start {

@@ -10,7 +10,7 @@ use model::name::AgentName;
 use tokio::time::{Duration, Instant};
 
 use super::desk::{Active, Desk, queued};
-use super::{Explanation, NewBuild, Verdicts};
+use super::{Explanation, Judgement, NewBuild, Verdict, Verdicts};
 use crate::queue::{self, Candidate, Holder, Kind, Start};
 use crate::store::StoreError;
 
@@ -144,9 +144,10 @@ impl Desk {
     }
 
     /// How a build that is not queued would stand with each agent.
-    pub(super) fn judge(&self, wanted: NewBuild) -> Verdicts {
+    pub(super) fn judge(&self, wanted: NewBuild) -> Judgement {
         let recorded = self.parts.store.agents().unwrap_or_default();
-        verdicts(&queued(self.next_id, wanted), &self.candidates_and(&recorded))
+        let (build, candidates) = (queued(self.next_id, wanted), self.candidates_and(&recorded));
+        Judgement { agents: verdicts(&build, &candidates), warning: queue::outlook(&build, &candidates) }
     }
 
     /// With those that joined and never connected, which are known to the store alone.
@@ -162,6 +163,11 @@ impl Desk {
 }
 
 fn verdicts(build: &Build, candidates: &[Candidate<'_>]) -> Verdicts {
-    let lacks = |agent: &Candidate<'_>| queue::lacks(build, agent).iter().map(ToString::to_string).collect();
-    candidates.iter().map(|agent| (agent.record.name.clone(), lacks(agent))).collect()
+    let native = queue::native(build, candidates);
+    let verdict = |agent: &Candidate<'_>| Verdict {
+        agent: agent.record.name.clone(),
+        lacks: queue::lacks(build, agent, native).iter().map(ToString::to_string).collect(),
+        emulated_on: queue::emulates(build, agent.record).map(str::to_owned),
+    };
+    candidates.iter().map(verdict).collect()
 }

@@ -92,6 +92,11 @@ impl Links {
         self.by_name.contains_key(agent)
     }
 
+    /// What is recorded of an agent.
+    pub(super) fn record(&self, agent: &AgentName) -> Option<&AgentRecord> {
+        self.by_name.get(agent).map(|link| &link.record)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
         self.by_name.values()
     }

@@ -186,8 +186,28 @@ pub struct Explanation {
     pub agents: Verdicts,
 }
 
-/// Each agent, and what it lacks for a build; nothing: it fits.
-pub type Verdicts = Vec<(AgentName, Vec<String>)>;
+/// How a build stands with an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which.
+    pub agent: AgentName,
+    /// What it lacks; nothing: it fits.
+    pub lacks: Vec<String>,
+    /// The processor that it would emulate on.
+    pub emulated_on: Option<String>,
+}
+
+/// How a build stands with each agent.
+pub type Verdicts = Vec<Verdict>;
+
+/// What is known of a build before it is queued.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// How it stands with each agent.
+    pub agents: Verdicts,
+    /// What the user should know: that only emulation is left.
+    pub warning: Option<String>,
+}
 
 /// How a build shows itself: the record, and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +224,7 @@ type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 #[derive(Debug)]
 enum Command {
     Submit { builds: Vec<NewBuild>, definitions: Vec<OsimageWrite>, request: String, answer: Answer<Vec<Build>> },
-    Judge { build: Box<NewBuild>, answer: oneshot::Sender<Verdicts> },
+    Judge { build: Box<NewBuild>, answer: oneshot::Sender<Judgement> },
     Cancel { id: BuildId, by: UserName, answer: Answer<Build> },
     Watch { id: BuildId, answer: oneshot::Sender<Option<watch::Receiver<BuildView>>> },
     Explain { id: BuildId, answer: oneshot::Sender<Option<Explanation>> },
@@ -274,7 +294,7 @@ impl Scheduler {
     }
 
     /// What each agent lacks to take such a build on now.
-    pub async fn judge(&self, build: NewBuild) -> Result<Verdicts, Refused> {
+    pub async fn judge(&self, build: NewBuild) -> Result<Judgement, Refused> {
         self.ask(|answer| Command::Judge { build: Box::new(build), answer }).await
     }
 

@@ -210,6 +210,7 @@ fn record_of(build: &Build, received: &Received) -> GenerationRecord {
         kernel_version: published.map(|archive| archive.kernel_version.clone()).unwrap_or_default(),
         agent: attempt.map(|record| record.agent.clone()).expect("a received build has an attempt"),
         packages: published.map_or(0, |archive| archive.packages),
+        emulated_on: attempt.and_then(|record| record.emulated_on.clone()),
         artefacts: received.artefacts.clone(),
     }
 }

@@ -13,6 +13,7 @@ use super::clip;
 use super::desk::Desk;
 use super::{Greeting, Refused, ToAgent, Welcome};
 use crate::clock::now_ms;
+use crate::queue;
 use crate::staging;
 use crate::store::StoreError;
 
@@ -95,6 +96,8 @@ impl Desk {
     fn leased(&self, id: BuildId, agent: &AgentName, staging: PathBuf) -> Option<Build> {
         let mut build = self.active.get(&id)?.build.clone();
         let attempt = build.attempts.last().map_or(Attempt::FIRST, |last| last.attempt.next());
+        let record = self.links.record(agent)?;
+        let emulated_on = queue::emulates(&build, record).map(str::to_owned);
         // A queued build can always be leased.
         build.state = build.state.on(BuildEvent::Leased { agent: agent.clone(), attempt }).ok()?;
         build.attempts.push(AttemptRecord {
@@ -107,6 +110,7 @@ impl Desk {
             last_event: 0,
             staging,
             published: None,
+            emulated_on,
         });
         Some(build)
     }

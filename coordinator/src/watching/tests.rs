@@ -17,6 +17,7 @@ fn build(attempts: u32) -> Build {
         last_event: 0,
         staging: ".imgctl/staging/x".into(),
         published: None,
+        emulated_on: None,
     };
     Build { attempts: (1..=attempts).map(attempt).collect(), ..samples::build(1) }
 }

@@ -90,6 +90,7 @@ pub(crate) fn generation(number: Generation, of: BuildId) -> GenerationRecord {
         kernel_version: filling(of.get(), 1),
         agent: agent_name(1),
         packages: number.get(),
+        emulated_on: None,
         artefacts: Vec::new(),
     }
 }

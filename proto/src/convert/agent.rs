@@ -3,8 +3,10 @@
 use model::agent::{
     AgentFacts, AgentRecord, AgentState, AgentView, AgentWork, Condition, Drained, Effect, InstallView, Survey,
 };
+use model::emulation::{Emulation, EmulationFault};
 use model::id::AttemptId;
 
+use super::some_text;
 use crate::v1;
 use crate::violation::{FieldViolation, OfField, each};
 
@@ -24,6 +26,8 @@ impl From<AgentFacts> for v1::AgentFacts {
             slots,
             version,
             conditions,
+            emulations,
+            emulated_on,
         } = facts;
         Self {
             arch: arch.as_str().to_owned(),
@@ -39,6 +43,8 @@ impl From<AgentFacts> for v1::AgentFacts {
             slots,
             version,
             conditions: conditions.into_iter().map(Into::into).collect(),
+            emulations: emulations.into_iter().map(Into::into).collect(),
+            emulated_on: emulated_on.unwrap_or_default(),
         }
     }
 }
@@ -61,6 +67,8 @@ impl TryFrom<v1::AgentFacts> for AgentFacts {
             slots,
             version,
             conditions,
+            emulations,
+            emulated_on,
         } = wire;
         Ok(Self {
             arch: arch.parse().of_field("arch")?,
@@ -76,7 +84,26 @@ impl TryFrom<v1::AgentFacts> for AgentFacts {
             slots,
             version,
             conditions: each("conditions", conditions)?,
+            emulations: each("emulations", emulations)?,
+            emulated_on: some_text(emulated_on),
         })
+    }
+}
+
+impl From<Emulation> for v1::Emulation {
+    fn from(Emulation { arch, fault }: Emulation) -> Self {
+        let on_wire = |EmulationFault { name, cause, remedy }| v1::EmulationFault { name, cause, remedy };
+        Self { arch: arch.as_str().to_owned(), fault: fault.map(on_wire) }
+    }
+}
+
+impl TryFrom<v1::Emulation> for Emulation {
+    type Error = FieldViolation;
+
+    fn try_from(wire: v1::Emulation) -> Result<Self, FieldViolation> {
+        let v1::Emulation { arch, fault } = wire;
+        let fault = fault.map(|v1::EmulationFault { name, cause, remedy }| EmulationFault { name, cause, remedy });
+        Ok(Self { arch: arch.parse().of_field("arch")?, fault })
     }
 }
 
@@ -234,6 +261,11 @@ mod tests {
             conditions: [Effect::Note, Effect::NoPublish, Effect::NoInstall, Effect::NoBuilds]
                 .map(|effect| Condition { name: "x".into(), effect, detail: "y".into(), remedy: "z".into() })
                 .to_vec(),
+            emulations: vec![Emulation {
+                arch: Arch::Aarch64,
+                fault: Some(EmulationFault { name: "n".into(), cause: "c".into(), remedy: "r".into() }),
+            }],
+            emulated_on: Some("x86_64".into()),
         };
         let record = AgentRecord {
             name: "p9-01".parse().unwrap(),

@@ -256,6 +256,7 @@ impl From<AttemptRecord> for v1::AttemptRecord {
             last_event,
             staging: _,
             published: _,
+            emulated_on,
         } = record;
         Self {
             attempt: attempt.get(),
@@ -265,6 +266,7 @@ impl From<AttemptRecord> for v1::AttemptRecord {
             stages: stages.into_iter().map(Into::into).collect(),
             outcome: outcome.unwrap_or_default(),
             last_event,
+            emulated_on: emulated_on.unwrap_or_default(),
         }
     }
 }
@@ -274,7 +276,7 @@ impl TryFrom<v1::AttemptRecord> for AttemptRecord {
     type Error = FieldViolation;
 
     fn try_from(wire: v1::AttemptRecord) -> Result<Self, FieldViolation> {
-        let v1::AttemptRecord { attempt, agent, started_ms, ended_ms, stages, outcome, last_event } = wire;
+        let v1::AttemptRecord { attempt, agent, started_ms, ended_ms, stages, outcome, last_event, emulated_on } = wire;
         Ok(Self {
             attempt: Attempt::new(attempt).of_field("attempt")?,
             agent: agent.parse().of_field("agent")?,
@@ -285,6 +287,7 @@ impl TryFrom<v1::AttemptRecord> for AttemptRecord {
             last_event,
             staging: PathBuf::new(),
             published: None,
+            emulated_on: some_text(emulated_on),
         })
     }
 }

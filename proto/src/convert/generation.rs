@@ -4,7 +4,7 @@
 use model::generation::{GenerationRecord, GenerationState};
 use model::id::{BuildId, Generation};
 
-use super::path_text;
+use super::{path_text, some_text};
 use crate::v1;
 use crate::violation::{FieldViolation, OfField, each};
 
@@ -24,6 +24,7 @@ impl From<GenerationRecord> for v1::Generation {
             kernel_version,
             agent,
             packages,
+            emulated_on,
             artefacts,
         } = record;
         Self {
@@ -42,6 +43,7 @@ impl From<GenerationRecord> for v1::Generation {
             edits: Vec::new(),
             packages,
             tree_of: tree_of.map_or(0, Generation::get),
+            emulated_on: emulated_on.unwrap_or_default(),
         }
     }
 }
@@ -66,6 +68,7 @@ impl TryFrom<v1::Generation> for GenerationRecord {
             edits: _,
             packages,
             tree_of,
+            emulated_on,
         } = wire;
         Ok(Self {
             number: Generation::new(number).of_field("number")?,
@@ -79,6 +82,7 @@ impl TryFrom<v1::Generation> for GenerationRecord {
             kernel_version,
             agent: agent.parse().of_field("agent")?,
             packages,
+            emulated_on: some_text(emulated_on),
             artefacts: each("artefacts", artefacts)?,
         })
     }
@@ -111,6 +115,7 @@ mod tests {
             kernel_version: "5.14.0-427.el9.ppc64le".into(),
             agent: "p9-01".parse().unwrap(),
             packages: 412,
+            emulated_on: Some("x86_64".into()),
             artefacts: vec![Artefact { name: "rootimg".into(), path: "/x/rootimg".into(), bytes: 3, digest: None }],
         };
         let wire = v1::Generation::from(record.clone());

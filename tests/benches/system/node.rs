@@ -105,6 +105,8 @@ impl Node {
 
 fn facts(slots: u32) -> v1::AgentFacts {
     v1::AgentFacts {
+        emulations: Vec::new(),
+        emulated_on: String::new(),
         arch: tests::arch().to_owned(),
         os: "debian12".into(),
         kernel: "6.1".into(),

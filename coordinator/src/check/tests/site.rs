@@ -118,6 +118,7 @@ impl Site {
             kernel_version: "6.1".into(),
             agent: "n1".parse().unwrap(),
             packages: 1,
+            emulated_on: None,
             artefacts: packed.artefacts,
         }
     }
@@ -188,6 +189,7 @@ fn attempt(staging: PathBuf) -> AttemptRecord {
         last_event: 0,
         staging,
         published: None,
+        emulated_on: None,
     }
 }
 

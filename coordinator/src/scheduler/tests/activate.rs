@@ -60,6 +60,7 @@ impl Hung {
             kernel_version: String::new(),
             agent: agent(),
             packages: 0,
+            emulated_on: None,
             artefacts,
         };
         site.parts.store.save_generations(&build, &[record], &[]).await.unwrap();

@@ -18,6 +18,7 @@ fn attempt() -> AttemptRecord {
         last_event: 4,
         staging: PathBuf::new(),
         published: None,
+        emulated_on: Some("x86_64".into()),
     }
 }
 
