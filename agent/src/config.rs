@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use model::arch::Arch;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::emulation::own;
+
 /// Where the configuration is looked for unless said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imgctl/agent.toml";
 
@@ -237,11 +239,9 @@ impl Config {
         self.state_dir.join("install")
     }
 
-    /// The executable to run workers with. The agent's own by a name that stays the same file when a newer one is
-    /// installed in its place.
+    /// The executable to run workers with; the agent's own where none is named.
     pub fn program(&self) -> PathBuf {
-        let own = || format!("/proc/{}/exe", std::process::id()).into();
-        self.worker_program.clone().unwrap_or_else(own)
+        self.worker_program.clone().unwrap_or_else(own::program)
     }
 
     fn folder(&self, said: Option<&PathBuf>, name: &str) -> PathBuf {

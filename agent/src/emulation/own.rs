@@ -22,6 +22,13 @@ pub fn emulated_on() -> Option<String> {
     spellings.into_iter().filter_map(head).find_map(|real| other(&own, &real))
 }
 
+/// What to run to run this program once more: a file that stays the same when a newer one is installed in its place.
+/// Under emulation that file would be the emulator, so there it is the program's own path.
+pub fn program() -> PathBuf {
+    let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    if emulated_on().is_none() { running } else { std::env::current_exe().unwrap_or(running) }
+}
+
 fn thread() -> PathBuf {
     format!("/proc/self/task/{}/exe", gettid().as_raw_nonzero()).into()
 }
@@ -90,5 +97,6 @@ mod tests {
         // The tests themselves are: what is read must be there.
         assert!(head(thread()).is_some());
         assert_eq!(emulated_on(), None);
+        assert!(program().starts_with("/proc"));
     }
 }

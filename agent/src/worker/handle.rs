@@ -85,7 +85,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker on `order`. `program` is the agent's executable: `/proc/<pid>/exe`, which stays the same
+    /// Starts a worker on `order`. `program` is the agent's executable: usually `/proc/<pid>/exe`, which stays the same
     /// file when a newer one is installed in its place.
     pub fn start(program: &Path, order: &Path) -> Result<Self, HandleError> {
         let mut child = Command::new("unshare")

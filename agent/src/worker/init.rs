@@ -11,6 +11,7 @@ use rustix::process::{Pid, WaitOptions, getpid, wait};
 
 use super::WorkerError;
 use super::report::{Report, Reporter};
+use crate::emulation::own;
 use crate::sys::mount;
 
 /// Runs as pid 1 until the recipe ends.
@@ -26,7 +27,7 @@ pub fn run(order: &Path) -> Result<ExitCode, WorkerError> {
     mount::own_proc()?;
     Reporter::new(std::io::stdout()).send(&Report::Born { pid });
     std::thread::spawn(end_with_the_agent);
-    let child = Command::new("/proc/self/exe")
+    let child = Command::new(own::program())
         .args(["worker", "--recipe", "--order"])
         .arg(order)
         .stdin(Stdio::null())
