@@ -338,9 +338,14 @@ pub fn waiting_for(build: &Build, agents: &[Candidate<'_>]) -> String {
     }
     let nearest =
         agents.iter().map(|agent| (lacks(build, agent, native), agent)).filter(|(lacks, _)| !lacks.is_empty());
-    // What a native agent lacks is why it waits; that another must leave it to that one is not.
-    let waits = |lack: &Lack<'_>| matches!(lack, Lack::Native(_));
-    match nearest.min_by_key(|(lacks, agent)| (lacks.iter().any(waits), lacks.len(), &agent.record.name)) {
+    // What a native agent lacks is why it waits; that another must leave it to that one is not. Waiting helps with some of
+    // it, and least where the node is of another architecture.
+    let far = |lacks: &[Lack<'_>]| {
+        let leaves = lacks.iter().any(|lack| matches!(lack, Lack::Native(_)));
+        let other = lacks.iter().any(|lack| matches!(lack, Lack::Arch(..)));
+        (leaves, other, lacks.iter().filter(|lack| lack.is_lasting()).count(), lacks.len())
+    };
+    match nearest.min_by_key(|(lacks, agent)| (far(lacks), &agent.record.name)) {
         Some((lacks, agent)) => {
             format!("an agent ({}: {})", agent.record.name, words(&lacks))
         }

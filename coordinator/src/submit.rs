@@ -4,9 +4,9 @@
 //! anything is dispatched. A rebuild that would lose local edits is refused until the user says so.
 
 mod made;
+mod select;
 mod since;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use model::problem::Problem;
 use model::wish::GenimageWish;
 
 use self::made::Made;
+use self::select::{NotChosen, Wanted, arch_of};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::generation::{EditsError, RootimgDir, local_edits};
 use crate::osimage::Resolved;
@@ -232,54 +233,18 @@ impl Submitter {
         }
     }
 
-    /// An exact name first; else a profile, meaning its diskless osimages (DESIGN.md, Decisions).
     fn select(&self, submission: &Submission) -> Result<Vec<Osimage>, SubmitError> {
-        let all = self.catalogue.list()?;
-        let fits = |osimage: &&Osimage| fits_arch(osimage, &submission.arches);
-        let mut chosen: BTreeMap<ImageName, Osimage> = BTreeMap::new();
-        if submission.names.is_empty() {
-            let diskless = all.iter().filter(|osimage| is_diskless(osimage) && !osimage.is_disabled());
-            chosen.extend(diskless.filter(fits).map(|osimage| (osimage.name.clone(), osimage.clone())));
-        }
-        for name in &submission.names {
-            if let Some(exact) = all.iter().find(|osimage| osimage.name.as_str() == name) {
-                if !fits(&exact) {
-                    let arch = exact.get("osarch").unwrap_or("no architecture");
-                    return Err(SubmitError::Nothing(format!(
-                        "osimage `{name}` is of {arch}, which --arch leaves out"
-                    )));
-                }
-                chosen.insert(exact.name.clone(), exact.clone());
-                continue;
-            }
-            for osimage in self.of_profile(name, &all, submission)? {
-                chosen.insert(osimage.name.clone(), osimage);
-            }
-        }
-        if chosen.is_empty() {
-            return Err(SubmitError::Nothing("no osimage fits; `imgctl osimage list` shows what there is".into()));
-        }
-        Ok(chosen.into_values().collect())
-    }
-
-    fn of_profile(&self, name: &str, all: &[Osimage], submission: &Submission) -> Result<Vec<Osimage>, SubmitError> {
-        let of_profile = all.iter().filter(|osimage| osimage.get("profile") == Some(name) && is_diskless(osimage));
-        let found: Vec<Osimage> =
-            of_profile.filter(|osimage| fits_arch(osimage, &submission.arches)).cloned().collect();
-        if found.is_empty() {
+        let Submission { names, arches, all, .. } = submission;
+        let osimages = self.catalogue.list()?;
+        match (Wanted { names, arches, all_releases: *all }).choose(&osimages) {
+            Ok(chosen) => Ok(chosen.into_iter().cloned().collect()),
+            Err(NotChosen::Unfit(text)) => Err(SubmitError::Nothing(text)),
             // The catalogue's own answer names the nearest osimage.
-            let name: ImageName = name.parse().map_err(|error| SubmitError::Nothing(format!("{error}")))?;
-            return Ok(vec![self.catalogue.get(&name)?]);
+            Err(NotChosen::Unknown(name)) => {
+                let name: ImageName = name.parse().map_err(|error| SubmitError::Nothing(format!("{error}")))?;
+                Ok(vec![self.catalogue.get(&name)?])
+            }
         }
-        let mut releases: Vec<&str> = found.iter().filter_map(|osimage| osimage.get("osvers")).collect();
-        releases.sort_unstable();
-        releases.dedup();
-        if releases.len() > 1 && !submission.all {
-            let names: Vec<&str> = found.iter().map(|osimage| osimage.name.as_str()).collect();
-            let text = format!("profile `{name}` has several osvers: {}; name one, or give --all", names.join(", "));
-            return Err(SubmitError::Nothing(text));
-        }
-        Ok(found)
     }
 
     /// A build that waits for an agent that doesn't exist would wait for ever.
@@ -293,7 +258,7 @@ impl Submitter {
             let text = format!("there is no agent `{wanted}`; `imgctl agents list` shows them");
             return Ok((!known).then(|| Problem::new(text)));
         }
-        let Some(arch) = osimage.get("osarch").and_then(|arch| arch.parse::<Arch>().ok()) else { return Ok(None) };
+        let Some(arch) = arch_of(osimage) else { return Ok(None) };
         let fits =
             agents.iter().any(|agent| agent.facts.as_ref().is_none_or(|facts| facts.means(arch) != Means::Foreign));
         let text = format!(
@@ -350,15 +315,6 @@ enum Prepared {
 fn of(name: &ImageName, problem: Problem) -> Problem {
     let message = if problem.at.is_some() { problem.message } else { format!("{name}: {}", problem.message) };
     Problem { message, ..problem }
-}
-
-fn is_diskless(osimage: &Osimage) -> bool {
-    matches!(osimage.get("provmethod"), Some("netboot" | "statelite"))
-}
-
-fn fits_arch(osimage: &Osimage, arches: &[Arch]) -> bool {
-    arches.is_empty()
-        || osimage.get("osarch").and_then(|arch| arch.parse().ok()).is_some_and(|arch| arches.contains(&arch))
 }
 
 fn check_pack(wish: &PackWish) -> Vec<Problem> {

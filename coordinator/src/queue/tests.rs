@@ -193,10 +193,12 @@ fn a_waiting_build_names_the_agent_that_lacks_least() {
     let wanted = build(1, Arch::Ppc64le, "/i/p");
     let mut offline = agent("p1", Arch::Ppc64le, "debian12");
     offline.connected = false;
-    let mut far = agent("n1", Arch::X86_64, "debian12");
-    far.connected = false;
+    let far = agent("n1", Arch::X86_64, "debian12");
     let agents = [far.candidate(), offline.candidate()];
     assert_eq!(waiting_for(&wanted, &agents), "an agent (p1: it is not connected)");
+    offline.record.facts = None;
+    let agents = [far.candidate(), offline.candidate()];
+    assert_eq!(waiting_for(&wanted, &agents), "an agent (p1: it has never connected)", "it may be one of ppc64le");
     assert_eq!(waiting_for(&wanted, &[]), "an agent; none has joined yet");
     assert!(waiting_behind(&wanted, Holder::Build(BuildId::new(7).unwrap())).starts_with("build 7"));
     assert!(waiting_behind(&wanted, Holder::Activation(Number::XCAT)).starts_with("generation 0"));
