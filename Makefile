@@ -18,9 +18,9 @@ chaos: ## builds while daemons, networks and disks fail; SEED= repeats a run, MI
 	cargo build --workspace --bins --locked
 	IMGCTL_CHAOS_SEED=$(SEED) IMGCTL_CHAOS_MINUTES=$(MINUTES) cargo test -p tests --test chaos --locked -- --nocapture
 
-medium: ## a small install medium like Enterprise Linux 9, made of Debian packages, in the install root DIR
+medium: ## a small install medium like Enterprise Linux 9, made of Debian packages, in the install root DIR; ARCH=ppc64le is one more
 	deploy/tools/install.sh test
-	cargo run -q -p tests --example medium --locked -- $(DIR)
+	cargo run -q -p tests --example medium --locked -- $(DIR) $(ARCH)
 
 programs: ## the three programs for ppc64le, cross-compiled and without shared libraries, in target/programs
 	deploy/tools/install.sh dist

@@ -13,7 +13,7 @@ proof=(gzip pigz tar zstd acl attr libcap2-bin openssl qemu-system-x86)
 # What the tests make driver disks with.
 disks=(xorriso genisoimage e2fsprogs dosfstools mtools)
 # What the tests make their RPM distribution with (tests/el9), and install it.
-rpm=(dnf rpm createrepo-c gnupg)
+rpm=(dnf rpm createrepo-c gnupg kmod debian-archive-keyring)
 
 # What programs for another architecture are made with.
 dist=(mmdebstrap debian-archive-keyring util-linux)

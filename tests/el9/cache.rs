@@ -1,7 +1,7 @@
 //! Where the medium is kept: outside the checkout, under the digest of all that it is made of.
 //!
-//! `$IMGCTL_TEST_CACHE`, else `~/.cache/imgctl-tests`, holds one folder a medium (`el9-<digest>`), the Debian packages
-//! (`debs`) and a lock, under which one process makes while the others wait. A medium is made beside its name and renamed
+//! `$IMGCTL_TEST_CACHE`, else `~/.cache/imgctl-tests`, holds one folder a medium (`el9-<digest>`), the Debian packages of
+//! each architecture (`debs-amd64`), what apt knows of those that are not this machine's (`apt-…`), and a lock, under which one process makes while the others wait. A medium is made beside its name and renamed
 //! when it is complete. To find the digest takes a second, for apt's lists must be read: a note (`el9-note-<digest>`) says
 //! which medium belongs to which state of apt's lists.
 
@@ -20,8 +20,8 @@ use crate::wait::eventually;
 /// How long another process may take to make it: a minute or two, and far longer on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// Media that are kept: several checkouts of the project may take turns on one machine.
-const KEPT: usize = 3;
+/// Media that are kept: several checkouts of the project, of two architectures each, may take turns on one machine.
+const KEPT: usize = 6;
 
 /// In each medium; held shared by who uses it, so that nobody removes it meanwhile.
 const IN_USE: &str = ".in-use";
@@ -40,7 +40,7 @@ pub(super) fn open(arch: &str) -> Medium {
     if let Some(medium) = noted(&folder, &note) {
         return medium;
     }
-    let ingredients = make::ingredients(arch);
+    let ingredients = make::ingredients(arch, &folder);
     let name = format!("el9-{}", digest(&ingredients));
     let place = folder.join(&name);
     if !place.exists() {
@@ -48,7 +48,7 @@ pub(super) fn open(arch: &str) -> Medium {
     }
     fs::write(&note, &name).expect("the cache can be written");
     let medium = noted(&folder, &note).expect("the medium was just made");
-    prune(&folder);
+    prune(&folder, KEPT);
     medium
 }
 
@@ -80,19 +80,19 @@ fn make_at(folder: &Path, place: &Path, ingredients: &Ingredients) {
     }
     fs::create_dir(&making).expect("the cache can be written");
     let made = making.join("medium");
-    make::make(ingredients, &made, &making, &folder.join("debs"));
+    make::make(ingredients, &made, &making, &folder.join(format!("debs-{}", ingredients.debian())));
     File::create(made.join(IN_USE)).expect("the cache can be written");
     fs::rename(&made, place).expect("the medium can be renamed");
     remove_tree(&making).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Removes all media but the [`KEPT`] that were used last, and notes that lead nowhere. What is in use stays.
-fn prune(folder: &Path) {
+/// Removes all media but the `kept` that were used last, and notes that lead nowhere. What is in use stays.
+fn prune(folder: &Path, kept: usize) {
     let entries = || fs::read_dir(folder).expect("the cache can be read").flatten().map(|entry| entry.path());
     let used = |path: &Path| path.join(IN_USE).metadata().and_then(|data| data.modified()).ok();
     let mut media: Vec<(SystemTime, PathBuf)> = entries().filter_map(|path| Some((used(&path)?, path))).collect();
     media.sort();
-    let surplus = media.len().saturating_sub(KEPT);
+    let surplus = media.len().saturating_sub(kept);
     for (_, place) in &media[..surplus] {
         let Ok(in_use) = File::open(place.join(IN_USE)) else { continue };
         if flock(&in_use, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -182,7 +182,7 @@ mod tests {
         }
         let held = File::open(folder.path().join("in-use").join(IN_USE)).unwrap();
         flock(&held, FlockOperation::NonBlockingLockShared).unwrap();
-        prune(folder.path());
+        prune(folder.path(), 3);
         let left = |prefix: &str| {
             let there = |name: &&str| folder.path().join(format!("{prefix}{name}")).exists();
             names.into_iter().filter(there).collect::<Vec<_>>()
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(left(""), ["in-use", "older", "newer", "newest"]);
         assert_eq!(left("el9-note-"), left(""));
         drop(held);
-        prune(folder.path());
+        prune(folder.path(), 3);
         assert_eq!(left(""), ["older", "newer", "newest"]);
     }
 

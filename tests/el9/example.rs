@@ -1,17 +1,22 @@
 //! Lays the medium into an install root: something to build images of without having Enterprise Linux at hand.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tests::el9::medium;
+use tests::el9::medium_of;
 
 fn main() -> ExitCode {
-    let Some(install) = std::env::args_os().nth(1).map(PathBuf::from).filter(|path| path.is_absolute()) else {
-        eprintln!("usage: medium INSTALL_ROOT, an absolute path such as /install");
+    let Some(install) = env::args_os().nth(1).map(PathBuf::from).filter(|path| path.is_absolute()) else {
+        eprintln!("usage: medium INSTALL_ROOT [ARCH]");
+        eprintln!(
+            "INSTALL_ROOT is an absolute path such as /install, ARCH x86_64 or ppc64le, if not this machine's own"
+        );
         return ExitCode::from(2);
     };
-    let medium = medium();
+    let arch = env::args().nth(2).unwrap_or_else(|| tests::arch().to_owned());
+    let medium = medium_of(&arch);
     medium.copy_into(&install);
     // Where xCAT and imgctl look for a profile's list.
     let lists = install.join("custom/netboot/rh");

@@ -11,13 +11,21 @@ mod lay;
 mod make;
 mod medium;
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 pub use kits::{KitLists, add_kit_component};
 pub use medium::{Medium, Package};
 
 /// The medium for this machine's architecture, made if nobody has made it yet.
 pub fn medium() -> &'static Medium {
-    static MEDIUM: OnceLock<Medium> = OnceLock::new();
-    MEDIUM.get_or_init(|| cache::open(crate::arch()))
+    medium_of(crate::arch())
+}
+
+/// The medium for an architecture, such as `ppc64le`, made if nobody has made it yet: nothing of it runs meanwhile.
+pub fn medium_of(arch: &str) -> &'static Medium {
+    static MEDIA: Mutex<BTreeMap<String, &'static Medium>> = Mutex::new(BTreeMap::new());
+    // Who panicked making one has left nothing half done here.
+    let mut media = MEDIA.lock().unwrap_or_else(PoisonError::into_inner);
+    media.entry(arch.to_owned()).or_insert_with_key(|arch| Box::leak(Box::new(cache::open(arch))))
 }

@@ -6,7 +6,11 @@ use std::process::Command;
 
 /// The machine's architecture, as `uname -m` says.
 pub fn arch() -> &'static str {
-    std::env::consts::ARCH
+    match std::env::consts::ARCH {
+        // Rust has one name for both byte orders.
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        arch => arch,
+    }
 }
 
 /// `VERSION_CODENAME` and `VERSION_ID` of the machine's Debian.

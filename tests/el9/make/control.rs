@@ -1,9 +1,8 @@
 //! What apt knows of Debian packages: stanzas, dependencies, versions.
 
-use std::collections::HashMap;
-use std::process::Command;
-
+use super::apt::Apt;
 use super::tool::run;
+use std::collections::HashMap;
 
 /// One Debian package, as apt's lists describe it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +38,8 @@ pub(super) struct Available(HashMap<String, Stanza>);
 
 impl Available {
     /// Asks apt, once, for all of them.
-    pub(super) fn read(architecture: &str) -> Self {
-        let text = run(Command::new("apt-cache").arg("dumpavail").env("LANG", "C.UTF-8"));
+    pub(super) fn read(apt: &Apt, architecture: &str) -> Self {
+        let text = run(apt.command("apt-cache").arg("dumpavail").env("LANG", "C.UTF-8"));
         let stanzas = text.split("\n\n").map(Stanza::parse);
         let ours = stanzas.filter(|stanza| [architecture, "all"].contains(&stanza.architecture.as_str()));
         Self(ours.map(|stanza| (stanza.package.clone(), stanza)).collect())

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use super::apt::Apt;
 use super::control::Stanza;
 use super::tool::{Workshop, run};
 
@@ -15,7 +15,7 @@ pub(super) fn path(folder: &Path, stanza: &Stanza) -> PathBuf {
 }
 
 /// Downloads what is not there; removes what no package of these is. apt checks each against its signed lists.
-pub(super) fn download(workshop: &Workshop, debs: &BTreeMap<String, Stanza>, folder: &Path) {
+pub(super) fn download(workshop: &Workshop, apt: &Apt, debs: &BTreeMap<String, Stanza>, folder: &Path) {
     fs::create_dir_all(folder).expect("the cache can be written");
     let wanted: BTreeSet<PathBuf> = debs.values().map(|stanza| path(folder, stanza)).collect();
     for entry in fs::read_dir(folder).expect("the cache can be read").flatten() {
@@ -32,8 +32,7 @@ pub(super) fn download(workshop: &Workshop, debs: &BTreeMap<String, Stanza>, fol
     let names = missing.iter().map(|stanza| format!("{}={}", stanza.package, stanza.version));
     // apt's own user could not write below a folder that only root can enter.
     let options = ["-qq", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", "download"];
-    // With this process's environment, which may name a proxy.
-    run(Command::new("apt-get").args(options).args(names).current_dir(&arriving));
+    run(apt.command("apt-get").args(options).args(names).current_dir(&arriving));
     for stanza in missing {
         let (from, to) = (path(&arriving, stanza), path(folder, stanza));
         fs::rename(&from, &to).unwrap_or_else(|error| panic!("apt-get did not download {}: {error}", from.display()));

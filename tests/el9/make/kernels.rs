@@ -12,7 +12,7 @@ use super::tool::Workshop;
 use super::tree::{below, walk, write};
 
 /// Lists of the kernel's own build that depmod reads.
-const BUILT_IN: [&str; 3] = ["modules.builtin", "modules.builtin.modinfo", "modules.order"];
+pub(super) const BUILT_IN: [&str; 3] = ["modules.builtin", "modules.builtin.modinfo", "modules.order"];
 
 /// Lays out `kernel`, `kernel-core` and `kernel-modules` of each; `donor` is the build root of the bootable kernel-core.
 pub(super) fn recipes(workshop: &Workshop, extras: &Extras, table: &Table, donor: &Path) -> Vec<Recipe> {

@@ -1,5 +1,6 @@
 //! How the medium is made: tables and apt's lists to Debian packages, to build roots, to rpms, to signed repositories.
 
+mod apt;
 mod closure;
 mod control;
 mod download;
@@ -8,6 +9,7 @@ mod files;
 mod index;
 mod kernels;
 mod keys;
+mod modules;
 mod recipe;
 mod repository;
 mod rpmbuild;
@@ -20,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use apt::Apt;
 use control::{Available, Stanza};
 use extras::Extras;
 use files::Owners;
@@ -35,12 +38,18 @@ pub(super) struct Ingredients {
     extras: Extras,
     /// Every Debian package, by name.
     debs: BTreeMap<String, Stanza>,
+    apt: Apt,
 }
 
 impl Ingredients {
     /// For which architecture, as the medium calls it.
     pub(super) fn arch(&self) -> &str {
         &self.table.arch
+    }
+
+    /// The same in Debian's words.
+    pub(super) fn debian(&self) -> &str {
+        &self.table.platform.debian
     }
 
     /// `name=version` of every Debian package.
@@ -54,25 +63,23 @@ pub(super) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("el9")
 }
 
-/// Reads the tables and finds out which Debian packages they come to.
-pub(super) fn ingredients(arch: &str) -> Ingredients {
+/// Reads the tables and finds out which Debian packages they come to; `folder` keeps apt's lists of other architectures.
+pub(super) fn ingredients(arch: &str, folder: &Path) -> Ingredients {
     let data = sources().join("data");
     let raw = Table::read(&data, arch);
-    let (suite, _) = crate::debian();
-    // apt knows of no other Debian, unless it is given lists of its own.
-    assert_eq!(suite, raw.platform.suite, "data/packages.toml is for another Debian than this machine's");
-    let available = Available::read(&raw.platform.debian);
+    let apt = Apt::of(&raw.platform, folder);
+    let available = Available::read(&apt, &raw.platform.debian);
     let kernel = available.newest_kernel(&raw.platform.kernel);
     let table = raw.clone().with_kernel(kernel);
     let debs = closure::closure(&table, &available);
     let extras = Extras::read(&data, &table);
-    Ingredients { table, extras, debs }
+    Ingredients { table, extras, debs, apt }
 }
 
 /// Makes the medium at `place`, which is not there yet; `work` is for what is needed meanwhile, `debs` keeps downloads.
 pub(super) fn make(ingredients: &Ingredients, place: &Path, work: &Path, debs: &Path) {
     let workshop = Workshop::open(work);
-    download::download(&workshop, &ingredients.debs, debs);
+    download::download(&workshop, &ingredients.apt, &ingredients.debs, debs);
     let install = place.join("install");
     for repository in ingredients.repositories() {
         fs::create_dir_all(install.join(&repository.path).join("Packages")).expect("a folder can be made");
@@ -112,6 +119,9 @@ impl Ingredients {
             let recipe = translate::recipe(&self.table, &self.debs, name, &members[*name]);
             let root = workshop.build_root(&recipe);
             tree::fill(&root, name, &entry, &parts);
+            if *name == "kernel-core" && !self.table.platform.modules.is_empty() {
+                modules::keep(workshop, &root, self.table.kernel_release(), &self.table.platform.modules);
+            }
             build(&recipe.with_files(files::list(&root, &owners, &entry)));
         });
     }

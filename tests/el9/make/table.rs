@@ -46,8 +46,16 @@ pub(super) struct Platform {
     pub(super) suite: String,
     /// Debian's name of it.
     pub(super) debian: String,
+    /// Its packages come with Debian's updates, where this machine is of the same kind; else from the main suite alone.
+    #[serde(default)]
+    pub(super) updates: bool,
     /// The Debian package that depends on the newest kernel.
     pub(super) kernel: String,
+    /// What the kernel's file is called in Debian's `/boot`, before its release.
+    pub(super) image: String,
+    /// Modules of the kernel that stay, with those that they need; none: all do.
+    #[serde(default)]
+    pub(super) modules: Vec<String>,
 }
 
 /// How dependencies of Debian packages are read.
@@ -89,6 +97,8 @@ pub(super) struct Entry {
     pub(super) owns_folders: bool,
     /// Symbolic links and where they lead.
     pub(super) links: BTreeMap<String, String>,
+    /// Files of other names than Debian's, and those.
+    pub(super) moves: BTreeMap<String, String>,
     /// Copies of other files of the package.
     pub(super) copies: BTreeMap<String, String>,
     pub(super) modes: BTreeMap<String, String>,
@@ -119,6 +129,7 @@ impl Table {
     /// The same, with the kernel's name where it belongs.
     pub(super) fn with_kernel(self, kernel: &str) -> Self {
         let text = self.text.replace("{kernel}", kernel).replace("{release}", release_of(kernel));
+        let text = text.replace("{image}", &self.platform.image);
         Self { content: parse("packages.toml", &text), kernel: kernel.to_owned(), text, ..self }
     }
 

@@ -44,7 +44,7 @@ fn leave_out(root: &Path, entry: &Entry) {
     }
 }
 
-/// Adds what the table says: folders, plain files, links, copies; then modes.
+/// Adds what the table says: folders, plain files, links, moves, copies; then modes.
 fn add(root: &Path, name: &str, entry: &Entry) {
     entry.folders.iter().for_each(|path| folder(&below(root, path)));
     let own = super::sources().join("data/files").join(name);
@@ -57,6 +57,10 @@ fn add(root: &Path, name: &str, entry: &Entry) {
         if !path.is_symlink() {
             symlink(target, &path).unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
         }
+    }
+    for (path, from) in &entry.moves {
+        let (path, from) = (below(root, path), below(root, from));
+        fs::rename(&from, path).unwrap_or_else(|error| panic!("cannot move {}: {error}", from.display()));
     }
     for (path, from) in &entry.copies {
         let content = fs::read(below(root, from)).unwrap_or_else(|error| panic!("cannot read {from}: {error}"));
