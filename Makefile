@@ -26,6 +26,12 @@ programs: ## the three programs for ppc64le, cross-compiled and without shared l
 	deploy/tools/install.sh dist
 	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
 
+lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
+	deploy/tools/install.sh lab
+	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
+	cargo build --workspace --bins --locked
+	STAGE=$(STAGE) cargo run -q -p tests --example lab --locked -- lab
+
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -36,4 +42,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium programs lint bench
+.PHONY: help demo test chaos medium programs lab lint bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs, by apt, and nothing when it is there already.
-# usage: install.sh build|demo|dist|test
+# usage: install.sh build|demo|dist|test|lab
 set -euo pipefail
 
 build=(gcc libc6-dev ca-certificates)
@@ -15,6 +15,11 @@ disks=(xorriso genisoimage e2fsprogs dosfstools mtools)
 # What the tests make their RPM distribution with (tests/el9), and install it.
 rpm=(dnf rpm createrepo-c gnupg kmod debian-archive-keyring)
 
+# What the tests make a build node of that mounts the install root by NFS (tests/lab).
+guest=(qemu-system-x86 qemu-utils nfs-ganesha nfs-ganesha-vfs iproute2 mmdebstrap e2fsprogs cpio kmod binutils util-linux)
+# And one of another architecture.
+foreign=(qemu-system-ppc qemu-user-static)
+
 # What programs for another architecture are made with.
 dist=(mmdebstrap debian-archive-keyring util-linux)
 
@@ -22,8 +27,9 @@ case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${agent[@]}") ;;
     dist) wanted=("${build[@]}" "${dist[@]}") ;;
-    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" debootstrap) ;;
-    *) echo "usage: $0 build|demo|dist|test" >&2; exit 2 ;;
+    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" "${guest[@]}" debootstrap) ;;
+    lab) wanted=("${build[@]}" "${dist[@]}" "${guest[@]}" "${foreign[@]}" "${agent[@]}" "${rpm[@]}") ;;
+    *) echo "usage: $0 build|demo|dist|test|lab" >&2; exit 2 ;;
 esac
 
 if [ "$(id -u)" != 0 ]; then

@@ -16,7 +16,6 @@ mod fault;
 mod leftovers;
 mod load;
 mod logs;
-mod packages;
 mod processes;
 mod proxy;
 mod script;
@@ -32,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tests::packages::{self, Packages};
 use tests::{Web, arch, debian};
 
 use cluster::Cluster;
@@ -63,7 +63,7 @@ fn every_build_ends_once_whatever_happens() {
 fn run(settings: Settings, folder: &Path) -> Vec<String> {
     Disk::mount(folder, 1024);
     let story = Story::begin(folder, settings.is_shown);
-    let repository = packages::repository(&debian().0);
+    let repository = packages::repository(&debian().0, arch(), Packages::Thin);
     let mut cluster = Cluster::start(folder, &story);
     let images = define(&cluster, &Web::serve(&repository).url(""));
     story.tell("the site stands");
@@ -86,7 +86,7 @@ fn run(settings: Settings, folder: &Path) -> Vec<String> {
 /// The osimages: all of the same packages, and each with a rootimgdir of its own.
 fn define(cluster: &Cluster, repository: &str) -> Vec<String> {
     let site = cluster.site();
-    let list = site.write("lists/chaos.pkglist", packages::PKGLIST);
+    let list = site.write("lists/chaos.pkglist", &packages::pkglist(arch()));
     let script = site.write("scripts/chaos.pl", script::SCRIPT);
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let (_, version) = debian();

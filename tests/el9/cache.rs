@@ -53,7 +53,7 @@ pub(super) fn open(arch: &str) -> Medium {
 }
 
 /// Where everything is kept.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("IMGCTL_TEST_CACHE") {
         return PathBuf::from(folder);
     }

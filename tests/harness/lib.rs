@@ -7,6 +7,9 @@ mod cli;
 #[path = "../el9/mod.rs"]
 pub mod el9;
 mod fixture;
+#[path = "../lab/mod.rs"]
+pub mod lab;
+pub mod packages;
 mod process;
 mod site;
 mod wait;

@@ -24,6 +24,8 @@ pub const CLEARED: Duration = Duration::from_secs(40);
 pub struct SiteOptions {
     /// Further lines of `coordinator.toml`.
     pub config: String,
+    /// The address that the coordinator listens on, if it is not one of this machine alone.
+    pub listen: Option<String>,
     /// The install root, if it is not the site's own folder.
     pub install_dir: Option<PathBuf>,
     /// The site's folder, if it is not to be a new one that goes with the site.
@@ -80,7 +82,13 @@ impl Site {
         let install_dir = options.install_dir.unwrap_or_else(|| folder.join("install"));
         let path = |name: &str| folder.join(name).display().to_string();
         let made = Command::new(binary("imgctl-coordinator"))
-            .args(["init", "--listen", "127.0.0.1:0", "--config", &path("coordinator.toml")])
+            .args([
+                "init",
+                "--listen",
+                options.listen.as_deref().unwrap_or("127.0.0.1:0"),
+                "--config",
+                &path("coordinator.toml"),
+            ])
             .args(["--state-dir", &path("coordinator"), "--admin-dir", &path("admin")])
             .args(["--install-dir", &install_dir.display().to_string()])
             .output()

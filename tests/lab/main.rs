@@ -1,0 +1,84 @@
+//! `make lab`, `make lab-rpm`, `make lab-bench`: build nodes of two architectures with real kernels, on one machine.
+//!
+//! What a run has done it doesn't do again: it is noted in the state folder ($LAB_STATE, else /var/tmp/imgctl-lab), with
+//! the nodes' disks and the coordinator's store. `STAGE=name` does that stage alone, again; removing the folder begins
+//! anew.
+
+mod builds;
+mod stages;
+mod state;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tests::lab::{Mn, MnOptions, apart, disk};
+use tests::packages::{Packages, repository};
+use tests::{arch, debian};
+
+use stages::{Lab, Stage};
+use state::State;
+
+/// Outages of half a minute are to cost nothing but time.
+const CONFIG: &str = "lease_seconds = 60\n";
+
+/// The architectures of the nodes: this machine's own and the other.
+pub(crate) const ARCHES: [&str; 2] = ["x86_64", "ppc64le"];
+
+fn main() -> ExitCode {
+    let suite = std::env::args().nth(1).unwrap_or_else(|| "lab".to_owned());
+    let Some(stages) = stages::of(&suite) else {
+        eprintln!("usage: lab [lab|rpm|bench]");
+        return ExitCode::from(2);
+    };
+    assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");
+    let folder = std::env::var_os("LAB_STATE").map_or_else(|| "/var/tmp/imgctl-lab".into(), PathBuf::from);
+    let state = State::open(&folder);
+    if !apart::is_inside() {
+        return outside(&state, &suite);
+    }
+    let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
+    if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+        eprintln!("there is no stage {unknown}; there are {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    inside(&state, &stages, wanted.as_deref());
+    ExitCode::SUCCESS
+}
+
+/// What needs a mirror, and then everything else in namespaces of its own.
+fn outside(state: &State, suite: &str) -> ExitCode {
+    let began = Instant::now();
+    for arch in ARCHES {
+        disk(arch);
+        repository(&debian().0, arch, Packages::Thin);
+    }
+    println!("prepare: {:.0} s (disks of the nodes, packages)", began.elapsed().as_secs_f64());
+    let status = apart::run_inside(&[suite.into()]);
+    println!("everything of this run lies in {}", state.folder().display());
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn inside(state: &State, stages: &[Stage], wanted: Option<&str>) {
+    let began = Instant::now();
+    let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
+    let mut lab = Lab::start(Mn::start(options));
+    println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
+    for stage in stages {
+        let is_done = state.took(stage.name);
+        if wanted.map_or(is_done.is_some(), |name| name != stage.name) {
+            if let Some(took) = is_done {
+                println!("{}: {took:.0} s, in an earlier run", stage.name);
+            }
+            continue;
+        }
+        println!("{} begins: {}", stage.name, stage.what);
+        let began = Instant::now();
+        (stage.run)(&mut lab);
+        let took = began.elapsed().as_secs_f64();
+        state.done(stage.name, took);
+        println!("{}: {took:.0} s", stage.name);
+    }
+    println!("all of it: {:.0} s", began.elapsed().as_secs_f64());
+}

@@ -1,0 +1,23 @@
+//! A site of real kernels on one machine: build nodes as QEMU guests on a network of their own, which mount the install
+//! root by NFS.
+//!
+//! Everything lives in namespaces that end with the process that made them ([`apart`]): bridge, taps, mounts, servers and
+//! guests. The management node is this machine in there: the coordinator and an NFS server. `make lab` and the test target
+//! `nfs` are made of these parts; neither needs KVM, an NFS client in this machine's kernel, or a way out for the nodes.
+
+pub mod apart;
+mod disks;
+mod guest;
+mod mn;
+mod network;
+mod nfs;
+mod node;
+mod qga;
+
+pub use disks::{Disk, disk};
+pub use guest::{Guest, GuestOptions};
+pub use mn::{Mn, MnOptions};
+pub use network::Network;
+pub use nfs::{Access, Nfs};
+pub use node::{Node, NodeOptions};
+pub use qga::Answer;

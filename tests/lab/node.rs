@@ -1,0 +1,138 @@
+//! A build node: a guest with an agent under systemd, as an administrator would set it up.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::disks::Disk;
+use super::guest::{Guest, GuestOptions};
+use super::mn::Mn;
+use super::network::{MN, address};
+use crate::process::binary;
+use crate::site::text;
+use crate::wait::eventually;
+
+/// How long an emulated kernel and its systemd may take, on a machine that is busy.
+const BOOT: Duration = Duration::from_secs(400);
+
+/// How long one command may take that does little.
+const SHORT: Duration = Duration::from_secs(120);
+
+/// The unit of a node that has a program instead of a package.
+const UNIT: &str = include_str!("../../deploy/systemd/imgctl-agent.service");
+
+/// What differs from one node to the next.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Its name.
+    pub name: &'static str,
+    /// What its addresses are made of.
+    pub number: u8,
+    /// MiB.
+    pub memory: u32,
+    /// The agent's program, if it is not this workspace's own.
+    pub program: Option<PathBuf>,
+    /// Further lines of `agent.toml`.
+    pub config: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: &'static str,
+    /// The machine.
+    pub guest: Guest,
+    tap: String,
+}
+
+impl Node {
+    /// A node that is off.
+    pub fn new(mn: &Mn, disk: &Disk, options: &NodeOptions) -> Self {
+        let folder = mn.site.path(options.name);
+        let own = own_files(mn, &folder.join("own"), options);
+        let tap = mn.network.tap(options.number);
+        let mac = format!("52:54:00:61:00:{:02x}", options.number);
+        let guest = GuestOptions { memory: options.memory, tap: tap.clone(), mac, own };
+        Self { name: options.name, guest: Guest::new(&folder, disk, guest), tap }
+    }
+
+    /// Waits until it is up, and lets its agent join and start; returns when it is connected.
+    pub fn join(&mut self, mn: &Mn) {
+        self.guest.is_up(BOOT);
+        let token = mn.site.cli.json("agents token");
+        let (token, fingerprint) = (text(&token, "token"), text(&token, "ca_fingerprint"));
+        self.guest.ok("findmnt --noheadings /install || systemctl start install.mount", SHORT);
+        let coordinator = &mn.site.cli.coordinator;
+        let join = format!("join --coordinator {coordinator} --token {token} --ca-fingerprint {fingerprint}");
+        self.guest.ok(&format!("imgctl-agent {join} && systemctl enable --now imgctl-agent"), SHORT);
+        self.is_connected(mn);
+    }
+
+    /// Waits until its agent is connected.
+    pub fn is_connected(&self, mn: &Mn) {
+        eventually(&format!("the agent of {} to connect", self.name), BOOT, || {
+            let agents = mn.site.cli.json("agents list");
+            let found = agents.as_array()?.iter().find(|agent| text(agent, "name") == self.name)?.clone();
+            (text(&found, "state") == "connected").then_some(())
+        });
+    }
+
+    /// Takes its cable out.
+    pub fn cut(&self, mn: &Mn) {
+        mn.network.cut(&self.tap);
+    }
+
+    /// Puts it back.
+    pub fn mend(&self, mn: &Mn) {
+        mn.network.mend(&self.tap);
+    }
+}
+
+/// The archive that the first boot unpacks.
+fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
+    let archive = folder.with_extension("tar");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("it is below the folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    let NodeOptions { name, number, config, .. } = options;
+    write("etc/hostname", &format!("{name}\n"));
+    write("etc/hosts", &format!("127.0.0.1 localhost\n{MN} mn\n{} {name}\n", address(*number)));
+    let lan = format!("[Match]\nName=eth0\n[Network]\nAddress={}/24\nLinkLocalAddressing=no\n", address(*number));
+    write("etc/systemd/network/lan.network", &lan);
+    let mount = "[Unit]\nAfter=network-online.target\nWants=network-online.target\n\
+        [Mount]\nWhat=mn:/install\nWhere=/install\nType=nfs4\nOptions=vers=4.1,hard\n\
+        [Install]\nWantedBy=remote-fs.target\n";
+    write("etc/systemd/system/install.mount", mount);
+    write("etc/systemd/system/imgctl-agent.service", UNIT);
+    let coordinator = &mn.site.cli.coordinator;
+    write("etc/imgctl/agent.toml", &format!("coordinator = {coordinator:?}\nname = {name:?}\n{config}"));
+    let wanted = folder.join("etc/systemd/system/remote-fs.target.wants");
+    fs::create_dir_all(&wanted).expect("a folder");
+    let link = wanted.join("install.mount");
+    if link.symlink_metadata().is_err() {
+        std::os::unix::fs::symlink("../install.mount", link).expect("a link");
+    }
+    let program = folder.join("usr/local/sbin/imgctl-agent");
+    fs::create_dir_all(program.parent().expect("it is below the folder")).expect("a folder");
+    match &options.program {
+        Some(made) => drop(fs::copy(made, &program).expect("a copy")),
+        None => without_symbols(&binary("imgctl-agent"), &program),
+    }
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    // Whole sectors; tar pads to that anyway.
+    let mut tar = Command::new("tar");
+    tar.args(["--owner=0", "--group=0", "--numeric-owner", "-cf"]).arg(&archive).arg("-C").arg(folder).arg(".");
+    assert!(tar.status().expect("there is a tar").success(), "tar {}", folder.display());
+    archive
+}
+
+/// A program built for tests is mostly symbols.
+fn without_symbols(from: &Path, to: &Path) {
+    let status = Command::new("strip").arg("-o").arg(to).arg(from).status().expect("there is a strip");
+    assert!(status.success(), "strip {}", from.display());
+}

@@ -1,0 +1,161 @@
+//! The stages of the lab, each with what it shows.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use tests::lab::{Access, Mn, Node, NodeOptions, disk};
+use tests::packages::{Packages, repository};
+use tests::{debian, text};
+
+use crate::ARCHES;
+use crate::builds::{Build, stages};
+
+/// How long something is gone.
+const OUTAGE: Duration = Duration::from_secs(30);
+
+/// How long a command in a guest may take that does little.
+const SHORT: Duration = Duration::from_secs(120);
+
+/// How long an emulated machine may take to boot.
+const BOOT: Duration = Duration::from_secs(600);
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) run: fn(&mut Lab),
+}
+
+/// Those of `make lab` and its like.
+pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
+    let stage = |name, what, run| Stage { name, what, run };
+    match suite {
+        "lab" => Some(vec![
+            stage("agents", "nodes of two architectures have joined and see /install by NFS", agents),
+            stage("build", "one command builds for both, each on its own kernel", build),
+            stage("network", "the ppc64le node is cut off for 30 s while packages are installed", network),
+            stage("nfs", "the NFS server is gone for 30 s while the archive is written", nfs),
+            stage("killed", "the ppc64le node loses its power while packages are installed", killed),
+        ]),
+        _ => None,
+    }
+}
+
+/// The site with its nodes.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    // Ended before the site that they belong to.
+    nodes: Vec<Node>,
+    pub(crate) mn: Mn,
+}
+
+impl Lab {
+    /// Boots the nodes; those that have joined in an earlier run connect, others join.
+    pub(crate) fn start(mn: Mn) -> Self {
+        let mut nodes = Vec::new();
+        for (number, (arch, name)) in (1..).zip(ARCHES.into_iter().zip(["nx", "np"])) {
+            let program = (arch == "ppc64le").then(program);
+            let options = NodeOptions { name, number, memory: 2048, program, config: String::new() };
+            let mut node = Node::new(&mn, &disk(arch), &options);
+            node.guest.switch_on();
+            mn.osimage("small", arch, &repository(&debian().0, arch, Packages::Thin), &[]);
+            nodes.push(node);
+        }
+        let known = mn.site.cli.json("agents list");
+        for node in &mut nodes {
+            let joined = known.as_array().is_some_and(|list| list.iter().any(|agent| agent["name"] == node.name));
+            if joined { node.is_connected(&mn) } else { node.join(&mn) }
+        }
+        Self { nodes, mn }
+    }
+
+    fn ppc64le(&mut self) -> (&mut Node, &mut Mn) {
+        (&mut self.nodes[1], &mut self.mn)
+    }
+}
+
+/// The agent for ppc64le, which `make programs` leaves here.
+fn program() -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/programs/powerpc64le/imgctl-agent");
+    assert!(path.exists(), "{} is not built; `make lab` builds it first", path.display());
+    path
+}
+
+fn agents(lab: &mut Lab) {
+    let list = lab.mn.site.cli.ok("agents list");
+    print!("{list}");
+    for (node, arch) in lab.nodes.iter().zip(ARCHES) {
+        let mount = node.guest.ok("uname -m; findmnt --noheadings --output FSTYPE,OPTIONS /install", SHORT);
+        assert!(mount.starts_with(arch) && mount.contains("nfs4 ") && mount.contains("vers=4.1"), "{mount}");
+        let unit =
+            node.guest.ok("systemctl is-active imgctl-agent; file -L /proc/$(pidof imgctl-agent)/exe || true", SHORT);
+        assert!(unit.starts_with("active"), "{unit}");
+        let agent = lab.mn.site.cli.json(&format!("agents show {}", node.name));
+        assert_eq!((text(&agent["facts"], "arch"), text(&agent["facts"], "install")), (arch, "nfs"));
+    }
+}
+
+fn build(lab: &mut Lab) {
+    let ran = lab.mn.site.cli.run("build small --arch x86_64,ppc64le --discard-edits").succeeded();
+    let end: Vec<&str> = ran.out.lines().rev().take(40).collect();
+    end.iter().rev().for_each(|line| println!("  {line}"));
+    for arch in ARCHES {
+        let place = format!("netboot/debian{}/{arch}/small", debian().1);
+        let dir = lab.mn.site.install_dir().join(place);
+        for artefact in ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg.cpio.gz"] {
+            let size = fs::metadata(dir.join(artefact)).map_or(0, |file| file.len());
+            assert!(size > 1 << 20, "{} is {size} bytes", dir.join(artefact).display());
+        }
+        // The machine that an ELF program is for, at its byte 18.
+        let shell = fs::read(dir.join("rootimg/bin/bash")).expect("there is a bash");
+        assert_eq!(shell[18], if arch == "ppc64le" { 21 } else { 62 }, "bash of {arch}");
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.join("current/build.json")).expect("there is a record"))
+                .expect("of JSON");
+        let kernel = text(&record["agent"], "kernel");
+        assert_eq!(text(&record["agent"], "arch"), arch);
+        println!("  {arch}: built on kernel {kernel}");
+    }
+    for build in lab.mn.site.cli.json("builds list").as_array().into_iter().flatten() {
+        println!("  build {}: {}", build["id"], stages(build));
+    }
+}
+
+fn network(lab: &mut Lab) {
+    let (node, mn) = lab.ppc64le();
+    let build = Build::queue(&mn.site.cli, "small-ppc64le");
+    build.is_in(1, "packages");
+    build.says("Unpacking ");
+    node.cut(mn);
+    sleep(OUTAGE);
+    node.mend(mn);
+    build.succeeds(1);
+}
+
+fn nfs(lab: &mut Lab) {
+    let Mn { nfs, site, .. } = &mut lab.mn;
+    let build = Build::queue(&site.cli, "small-ppc64le");
+    build.is_in(1, "publish");
+    nfs.stop();
+    sleep(OUTAGE);
+    nfs.begin(Access::Full);
+    build.succeeds(1);
+}
+
+fn killed(lab: &mut Lab) {
+    let (node, mn) = lab.ppc64le();
+    let build = Build::queue(&mn.site.cli, "small-ppc64le");
+    build.is_in(1, "packages");
+    build.says("Unpacking ");
+    node.guest.kill();
+    println!("  the node is off");
+    node.guest.boot(BOOT);
+    build.succeeds(2);
+    let left = node
+        .guest
+        .ok("ls -A /var/lib/imgctl-agent/scratch; findmnt --noheadings --list | grep -c scratch || true", SHORT);
+    assert_eq!(left.trim(), "0", "what is left in the scratch folder, and mounts in it");
+}
