@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## coordinator, agent, one real build, in one folder
 	@deploy/demo/run.sh
@@ -32,6 +32,11 @@ lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS
 	cargo build --workspace --bins --locked
 	STAGE=$(STAGE) cargo run -q -p tests --example lab --locked -- lab
 
+lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing beside dd
+	deploy/tools/install.sh lab
+	cargo build --workspace --bins --locked
+	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-bench} cargo run -q -p tests --example lab --locked -- bench
+
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -42,4 +47,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium programs lab lint bench
+.PHONY: help demo test chaos medium programs lab lab-bench lint bench

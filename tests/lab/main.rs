@@ -4,6 +4,7 @@
 //! the nodes' disks and the coordinator's store. `STAGE=name` does that stage alone, again; removing the folder begins
 //! anew.
 
+mod bench;
 mod builds;
 mod stages;
 mod state;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use tests::lab::{Mn, MnOptions, apart, disk};
+use tests::lab::{Mn, MnOptions, apart, disk, lay_packages};
 use tests::packages::{Packages, repository};
 use tests::{arch, debian};
 
@@ -27,7 +28,7 @@ pub(crate) const ARCHES: [&str; 2] = ["x86_64", "ppc64le"];
 
 fn main() -> ExitCode {
     let suite = std::env::args().nth(1).unwrap_or_else(|| "lab".to_owned());
-    let Some(stages) = stages::of(&suite) else {
+    let Some((stages, arches)) = stages::of(&suite) else {
         eprintln!("usage: lab [lab|rpm|bench]");
         return ExitCode::from(2);
     };
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let folder = std::env::var_os("LAB_STATE").map_or_else(|| "/var/tmp/imgctl-lab".into(), PathBuf::from);
     let state = State::open(&folder);
     if !apart::is_inside() {
-        return outside(&state, &suite);
+        return outside(&state, &suite, arches);
     }
     let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
     if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
@@ -43,16 +44,16 @@ fn main() -> ExitCode {
         eprintln!("there is no stage {unknown}; there are {}", names.join(", "));
         return ExitCode::from(2);
     }
-    inside(&state, &stages, wanted.as_deref());
+    inside(&state, &stages, arches, wanted.as_deref());
     ExitCode::SUCCESS
 }
 
 /// What needs a mirror, and then everything else in namespaces of its own.
-fn outside(state: &State, suite: &str) -> ExitCode {
+fn outside(state: &State, suite: &str, arches: &[&str]) -> ExitCode {
     let began = Instant::now();
-    for arch in ARCHES {
+    for arch in arches {
         disk(arch);
-        repository(&debian().0, arch, Packages::Thin);
+        lay_packages(&state.folder().join("install"), arch, &repository(&debian().0, arch, Packages::Thin));
     }
     println!("prepare: {:.0} s (disks of the nodes, packages)", began.elapsed().as_secs_f64());
     let status = apart::run_inside(&[suite.into()]);
@@ -60,10 +61,10 @@ fn outside(state: &State, suite: &str) -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn inside(state: &State, stages: &[Stage], wanted: Option<&str>) {
+fn inside(state: &State, stages: &[Stage], arches: &[&str], wanted: Option<&str>) {
     let began = Instant::now();
     let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
-    let mut lab = Lab::start(Mn::start(options));
+    let mut lab = Lab::start(Mn::start(options), arches);
     println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
     for stage in stages {
         let is_done = state.took(stage.name);

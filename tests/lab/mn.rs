@@ -39,13 +39,9 @@ impl Mn {
         Self { nfs, site, network }
     }
 
-    /// Copies a repository of the lab's packages below the install root, and defines an osimage of it.
-    pub fn osimage(&self, name: &str, arch: &str, repository: &Path, attributes: &[String]) {
-        let place = self.site.install_dir().join("packages").join(arch);
-        if !place.exists() {
-            fs::create_dir_all(place.parent().expect("it is below the root")).expect("a folder");
-            copy_files(repository, &place);
-        }
+    /// Defines an osimage of the packages that were [laid](lay_packages) below the install root.
+    pub fn osimage(&self, name: &str, arch: &str, attributes: &[String]) {
+        let place = packages_in(self.site.install_dir(), arch);
         // As an earlier run left it.
         if self.site.cli.run(&format!("osimage show {name}-{arch}")).code == 0 {
             return;
@@ -63,6 +59,25 @@ impl Mn {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.site.cli.run_args(&args, b"").succeeded();
     }
+}
+
+fn packages_in(install: &Path, arch: &str) -> PathBuf {
+    install.join("packages").join(arch)
+}
+
+/// Copies a repository below an install root, where nodes see it; the one that is there stays.
+pub fn lay_packages(install: &Path, arch: &str, repository: &Path) {
+    let place = packages_in(install, arch);
+    if place.exists() {
+        return;
+    }
+    let making = place.with_extension("making");
+    if making.exists() {
+        rootfs::remove::remove_tree(&making).unwrap_or_else(|error| panic!("{error}"));
+    }
+    fs::create_dir_all(making.parent().expect("it is below the root")).expect("a folder");
+    copy_files(repository, &making);
+    fs::rename(&making, &place).expect("the folder can be renamed");
 }
 
 fn copy_files(from: &Path, to: &Path) {

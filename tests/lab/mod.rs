@@ -16,7 +16,7 @@ mod qga;
 
 pub use disks::{Disk, disk};
 pub use guest::{Guest, GuestOptions};
-pub use mn::{Mn, MnOptions};
+pub use mn::{Mn, MnOptions, lay_packages};
 pub use network::Network;
 pub use nfs::{Access, Nfs};
 pub use node::{Node, NodeOptions};

@@ -6,11 +6,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::lab::{Access, Mn, Node, NodeOptions, disk};
-use tests::packages::{Packages, repository};
 use tests::{debian, text};
 
-use crate::ARCHES;
 use crate::builds::{Build, stages};
+use crate::{ARCHES, bench};
 
 /// How long something is gone.
 const OUTAGE: Duration = Duration::from_secs(30);
@@ -29,17 +28,27 @@ pub(crate) struct Stage {
     pub(crate) run: fn(&mut Lab),
 }
 
-/// Those of `make lab` and its like.
-pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
+/// Those of `make lab` and its like, and the architectures of the nodes that they need.
+pub(crate) fn of(suite: &str) -> Option<(Vec<Stage>, &'static [&'static str])> {
     let stage = |name, what, run| Stage { name, what, run };
     match suite {
-        "lab" => Some(vec![
-            stage("agents", "nodes of two architectures have joined and see /install by NFS", agents),
-            stage("build", "one command builds for both, each on its own kernel", build),
-            stage("network", "the ppc64le node is cut off for 30 s while packages are installed", network),
-            stage("nfs", "the NFS server is gone for 30 s while the archive is written", nfs),
-            stage("killed", "the ppc64le node loses its power while packages are installed", killed),
-        ]),
+        "lab" => {
+            let stages = vec![
+                stage("agents", "nodes of two architectures have joined and see /install by NFS", agents),
+                stage("build", "one command builds for both, each on its own kernel", build),
+                stage("network", "the ppc64le node is cut off for 30 s while packages are installed", network),
+                stage("nfs", "the NFS server is gone for 30 s while the archive is written", nfs),
+                stage("killed", "the ppc64le node loses its power while packages are installed", killed),
+            ];
+            Some((stages, &ARCHES))
+        }
+        "bench" => {
+            let stages = vec![
+                stage("scratch", "a tree built on local scratch, beside one built on the NFS mount", bench::scratch),
+                stage("publish", "an archive over NFS and over gRPC, beside dd", bench::publish),
+            ];
+            Some((stages, &ARCHES[..1]))
+        }
         _ => None,
     }
 }
@@ -48,20 +57,21 @@ pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
 #[derive(Debug)]
 pub(crate) struct Lab {
     // Ended before the site that they belong to.
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     pub(crate) mn: Mn,
 }
 
 impl Lab {
     /// Boots the nodes; those that have joined in an earlier run connect, others join.
-    pub(crate) fn start(mn: Mn) -> Self {
+    pub(crate) fn start(mn: Mn, arches: &[&str]) -> Self {
         let mut nodes = Vec::new();
-        for (number, (arch, name)) in (1..).zip(ARCHES.into_iter().zip(["nx", "np"])) {
-            let program = (arch == "ppc64le").then(program);
+        for arch in arches {
+            let program = (*arch == "ppc64le").then(program);
+            let (number, name) = if *arch == "ppc64le" { (2, "np") } else { (1, "nx") };
             let options = NodeOptions { name, number, memory: 2048, program, config: String::new() };
             let mut node = Node::new(&mn, &disk(arch), &options);
             node.guest.switch_on();
-            mn.osimage("small", arch, &repository(&debian().0, arch, Packages::Thin), &[]);
+            mn.osimage("small", arch, &[]);
             nodes.push(node);
         }
         let known = mn.site.cli.json("agents list");
@@ -73,7 +83,7 @@ impl Lab {
     }
 
     fn ppc64le(&mut self) -> (&mut Node, &mut Mn) {
-        (&mut self.nodes[1], &mut self.mn)
+        (self.nodes.last_mut().expect("there are nodes"), &mut self.mn)
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::lab::{Mn, MnOptions, Node, NodeOptions, apart, disk};
+use tests::lab::{Mn, MnOptions, Node, NodeOptions, apart, disk, lay_packages};
 use tests::packages::{Packages, repository};
 use tests::{arch, debian};
 
@@ -29,7 +29,8 @@ fn a_node_builds_and_publishes_over_nfs() {
     let options = NodeOptions { name: "n1", number: 1, memory: 1536, program: None, config: String::new() };
     let mut node = Node::new(&mn, &disk(arch()), &options);
     node.guest.switch_on();
-    mn.osimage("small", arch(), &repository(&debian().0, arch(), Packages::Thin), &[]);
+    lay_packages(mn.site.install_dir(), arch(), &repository(&debian().0, arch(), Packages::Thin));
+    mn.osimage("small", arch(), &[]);
     node.join(&mn);
     the_install_root_is_an_nfs_mount(&mn, &node);
     what_is_built_arrives_over_it(&mn, &node);
