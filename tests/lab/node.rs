@@ -117,7 +117,8 @@ fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
     if link.symlink_metadata().is_err() {
         std::os::unix::fs::symlink("../install.mount", link).expect("a link");
     }
-    let program = folder.join("usr/local/sbin/imgctl-agent");
+    let started = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
+    let program = folder.join(started.expect("the unit starts a program"));
     fs::create_dir_all(program.parent().expect("it is below the folder")).expect("a folder");
     match &options.program {
         Some(made) => drop(fs::copy(made, &program).expect("a copy")),

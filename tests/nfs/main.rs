@@ -4,24 +4,22 @@
 //! in a network of its own. What `make lab` does at length, with nodes of two architectures, is here in minutes.
 
 use std::fs;
-use std::time::Duration;
+use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::lab::{Mn, MnOptions, Node, NodeOptions, apart, disk, lay_packages};
 use tests::packages::{Packages, repository};
-use tests::{arch, debian};
+use tests::{arch, debian, text};
 
-/// How long a command in the guest may take that does little.
-const SHORT: Duration = Duration::from_secs(60);
+const NAME: &str = "a_node_builds_on_its_own_disk_and_publishes_over_nfs";
 
 #[test]
-fn a_node_builds_and_publishes_over_nfs() {
+fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
     if !apart::is_inside() {
-        // Outside there is a network to make them with.
+        // Outside there is a mirror to make them from.
         disk(arch());
         repository(&debian().0, arch(), Packages::Thin);
-        let words = ["--exact", "a_node_builds_and_publishes_over_nfs", "--nocapture"].map(Into::into);
-        let status = apart::run_inside(&words);
+        let status = apart::run_inside(&["--exact", NAME, "--nocapture"].map(Into::into));
         assert!(status.success(), "the run inside ended with {status}");
         return;
     }
@@ -32,22 +30,39 @@ fn a_node_builds_and_publishes_over_nfs() {
     lay_packages(mn.site.install_dir(), arch(), &repository(&debian().0, arch(), Packages::Thin));
     mn.osimage("small", arch(), &[]);
     node.join(&mn);
-    the_install_root_is_an_nfs_mount(&mn, &node);
-    what_is_built_arrives_over_it(&mn, &node);
+
+    the_install_root_is_mounted_by_its_kernel(&mn, &node);
+    what_it_builds_arrives_over_the_mount(&mn, &node);
 }
 
-fn the_install_root_is_an_nfs_mount(mn: &Mn, node: &Node) {
-    let mount = node.guest.ok("findmnt --noheadings --output FSTYPE,OPTIONS /install", SHORT);
-    assert!(mount.starts_with("nfs4 ") && mount.contains("vers=4.1"), "{mount}");
-    let agents = mn.site.cli.json("agents list");
-    assert_eq!(agents[0]["facts"]["install"], json!("nfs"), "{agents}");
+fn the_install_root_is_mounted_by_its_kernel(mn: &Mn, node: &Node) {
+    let mount = node.mount().expect("its agent sees an NFS mount");
+    assert!(mount.options.contains("vers=4.1"), "{mount:?}");
+    let agent = mn.site.cli.json("agents show n1");
+    assert_eq!(agent["facts"]["install"], json!("nfs"), "{agent:#}");
 }
 
-fn what_is_built_arrives_over_it(mn: &Mn, node: &Node) {
+fn what_it_builds_arrives_over_the_mount(mn: &Mn, node: &Node) {
+    let before = node.mount().map_or(0, |mount| mount.written);
     let ran = mn.site.cli.run(&format!("build small-{}", arch())).succeeded();
     let said = ran.out + &ran.err;
-    println!("{said}");
-    let dir = mn.site.rootimgdir("small");
-    assert!(fs::metadata(dir.join("rootimg.cpio.gz")).is_ok_and(|file| file.len() > 1 << 20), "{said}");
-    println!("{}", node.guest.ok("nfsstat -c", SHORT));
+    assert!(!said.contains("upload"), "it was to go over NFS:\n{said}");
+    let attempt = &mn.site.cli.json("builds show 1")["attempts"][0];
+    let bytes = attempt["published"]["bytes"].as_u64().expect("it was published");
+    let written = node.mount().expect("it is still there").written - before;
+    assert!(written >= bytes, "the kernel sent {written} bytes for an archive of {bytes}");
+    is_live(&mn.site.rootimgdir("small"));
+    let staging = fs::read_dir(mn.site.install_dir().join(".imgctl/staging")).expect("there is such a folder");
+    assert_eq!(staging.count(), 0, "what was received is cleared away");
+}
+
+/// The coordinator has read the archive back and made of it what nodes boot.
+fn is_live(dir: &Path) {
+    let record: Value = serde_json::from_slice(&fs::read(dir.join("current/build.json")).unwrap()).unwrap();
+    assert!(!text(&record, "kernel_version").is_empty());
+    for artefact in ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg.cpio.gz"] {
+        let size = fs::metadata(dir.join(artefact)).map_or(0, |file| file.len());
+        assert!(size > 1 << 20, "{artefact} has {size} bytes");
+    }
+    assert!(dir.join("rootimg/usr/bin/wget").exists(), "the tree holds what the list names");
 }
