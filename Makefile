@@ -32,6 +32,12 @@ lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS
 	cargo build --workspace --bins --locked
 	STAGE=$(STAGE) cargo run -q -p tests --example lab --locked -- lab
 
+lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
+	deploy/tools/install.sh lab
+	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
+	cargo build --workspace --bins --locked
+	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-rpm} cargo run -q -p tests --example lab --locked -- rpm
+
 lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing beside dd
 	deploy/tools/install.sh lab
 	cargo build --workspace --bins --locked
@@ -47,4 +53,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium programs lab lab-bench lint bench
+.PHONY: help demo test chaos medium programs lab lab-rpm lab-bench lint bench

@@ -6,6 +6,7 @@
 
 mod bench;
 mod builds;
+mod rpm;
 mod stages;
 mod state;
 
@@ -54,6 +55,9 @@ fn outside(state: &State, suite: &str, arches: &[&str]) -> ExitCode {
     for arch in arches {
         disk(arch);
         lay_packages(&state.folder().join("install"), arch, &repository(&debian().0, arch, Packages::Thin));
+    }
+    if suite == "rpm" {
+        rpm::lay(&state.folder().join("install"));
     }
     println!("prepare: {:.0} s (disks of the nodes, packages)", began.elapsed().as_secs_f64());
     let status = apart::run_inside(&[suite.into()]);

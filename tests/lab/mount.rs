@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::node::Node;
 
 /// How long the guest may take to say it.
-const SHORT: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_secs(300);
 
 /// One mount by the kernel's NFS client.
 #[derive(Debug, Clone, PartialEq, Eq)]

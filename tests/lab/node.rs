@@ -18,7 +18,7 @@ use crate::wait::eventually;
 const BOOT: Duration = Duration::from_secs(400);
 
 /// How long one command may take that does little.
-const SHORT: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_secs(300);
 
 /// The unit of a node that has a program instead of a package.
 const UNIT: &str = include_str!("../../deploy/systemd/imgctl-agent.service");
@@ -74,6 +74,7 @@ impl Node {
     /// Waits until its agent is connected.
     pub fn is_connected(&self, mn: &Mn) {
         eventually(&format!("the agent of {} to connect", self.name), BOOT, || {
+            std::thread::sleep(Duration::from_millis(500));
             let agents = mn.site.cli.json("agents list");
             let found = agents.as_array()?.iter().find(|agent| text(agent, "name") == self.name)?.clone();
             (text(&found, "state") == "connected").then_some(())

@@ -9,13 +9,13 @@ use tests::lab::{Access, Mn, Node, NodeOptions, disk};
 use tests::{debian, text};
 
 use crate::builds::{Build, stages};
-use crate::{ARCHES, bench};
+use crate::{ARCHES, bench, rpm};
 
 /// How long something is gone.
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// How long a command in a guest may take that does little.
-const SHORT: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_secs(300);
 
 /// How long an emulated machine may take to boot.
 const BOOT: Duration = Duration::from_secs(600);
@@ -41,6 +41,11 @@ pub(crate) fn of(suite: &str) -> Option<(Vec<Stage>, &'static [&'static str])> {
                 stage("killed", "the ppc64le node loses its power while packages are installed", killed),
             ];
             Some((stages, &ARCHES))
+        }
+        "rpm" => {
+            let stages =
+                vec![stage("compute", "dnf makes an image like Enterprise Linux's on the ppc64le node", rpm::compute)];
+            Some((stages, &ARCHES[1..]))
         }
         "bench" => {
             let stages = vec![
