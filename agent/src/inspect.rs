@@ -12,7 +12,7 @@ use proto::v1;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::emulation::{self, own};
+use crate::emulation::own;
 use crate::sys::exec::Cmd;
 use crate::sys::probe;
 
