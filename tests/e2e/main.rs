@@ -1,5 +1,6 @@
 //! The system, as its users meet it: real daemons, real package managers, the real CLI.
 
+mod architectures;
 mod bad_input;
 mod definitions;
 mod fleet;
