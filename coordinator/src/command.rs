@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use model::name::UserName;
 use model::role::Role;
+use proto::supervision::ServiceManager;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,10 +25,11 @@ const REFUSED: u8 = 3;
 
 /// `run`: until SIGTERM or Ctrl-C.
 pub fn daemon(config: impl FnOnce() -> Result<Config, ConfigError>) -> ExitCode {
-    let config = match needs_root().and_then(|()| config().map_err(Into::into)) {
+    let mut config = match needs_root().and_then(|()| config().map_err(Into::into)) {
         Ok(config) => config,
         Err(error) => return fail(REFUSED, error.as_ref()),
     };
+    config.manager = ServiceManager::from_environment(std::process::id(), |name| std::env::var_os(name));
     start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -55,7 +57,9 @@ async fn serve_until_signal(config: Config) -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; is another coordinator running?", config.listen))?;
     let address = listener.local_addr()?;
+    let manager = config.manager.clone();
     let ready = move || {
+        manager.ready();
         // Port 0 is for tests and demonstrations: they read the real one here.
         println!("listening on {address}");
         tracing::info!(%address, "listening");

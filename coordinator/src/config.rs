@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::stage::Stage;
+use proto::supervision::ServiceManager;
 use serde::{Deserialize, Serialize};
 
 /// Where the file is looked for when none is named.
@@ -41,6 +42,9 @@ pub struct Config {
     pub pack_threads: usize,
     /// How long a worker may say nothing in each stage, in seconds.
     pub silence_seconds: SilenceSeconds,
+    /// Who started the daemon, from its environment.
+    #[serde(skip)]
+    pub manager: ServiceManager,
 }
 
 /// How long a worker may say nothing in each stage, in seconds; 0: for ever. At half of it the log warns, at the
@@ -103,6 +107,7 @@ impl Default for Config {
             keep_generations: 3,
             root_password_hash: None,
             pack_threads: 0,
+            manager: ServiceManager::default(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The wire: what is said ([`v1`], [`convert`]), and how it is secured ([`tls`]).
 //!
 //! Wire types end at the handlers: [`convert`] turns them into `model` nouns and back, and what it can't take it
-//! names as a [`violation`].
+//! names as a [`violation`]. What the daemons tell the machine's service manager is here too, for both do: [`supervision`].
 
 pub mod convert;
+pub mod supervision;
 pub mod tls;
 pub mod violation;
 

@@ -9,6 +9,7 @@ use model::build::{Build, BuildEvent, BuildState, Failure, Refusal};
 use model::id::{Attempt, AttemptId, BuildId};
 use model::name::UserName;
 use model::stage::StageStatus;
+use proto::supervision::Pulse;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,8 @@ pub struct Desk {
     pub(super) no_staging: Option<String>,
     /// Told to stop: nothing new is begun.
     pub(super) stopping: bool,
+    /// What the service manager is told.
+    pub(super) pulse: Pulse,
     leases: watch::Sender<Leases>,
     commands: mpsc::Receiver<Command>,
 }
@@ -94,6 +97,7 @@ impl Desk {
             to_self,
             no_staging: None,
             stopping: false,
+            pulse: Pulse::new(parts.config.manager.clone()),
             leases,
             commands,
             parts,
@@ -103,6 +107,7 @@ impl Desk {
 
     /// Works until told to stop; then lets what runs beside it come to a safe end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        self.pulse.beat();
         self.leases.send_replace(self.active.values().filter_map(|active| lease_of(&active.build)).collect());
         self.resume_work().await?;
         // Only now can anybody be heard.
@@ -124,6 +129,7 @@ impl Desk {
             }
             self.links.excuse(began.elapsed());
         }
+        self.pulse.stopping();
         self.finish().await
     }
 
@@ -141,6 +147,8 @@ impl Desk {
 
     async fn tick(&mut self) -> Result<(), StoreError> {
         let now = Instant::now();
+        self.pulse.beat();
+        self.pulse.status(self.in_a_sentence(now));
         // What waits in the queue may be the sign of life of whoever seems silent.
         for _ in 0..self.commands.len() {
             let Ok(command) = self.commands.try_recv() else { break };

@@ -15,6 +15,7 @@ mod links;
 mod packing;
 mod receiving;
 mod start;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
