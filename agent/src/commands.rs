@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use model::arch::Arch;
+use proto::supervision::ServiceManager;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Join;
 use crate::build::failure::chain;
 use crate::config::{Config, proxies};
+use crate::join::Joined;
 use crate::{join as joining, worker};
 
 /// How long what can't be interrupted may hold up the end of the process.
@@ -33,6 +35,7 @@ pub fn run(config: &Path, allow_emulation: &[Arch]) -> ExitCode {
     };
     config.proxies = proxies(std::env::vars_os());
     config.allow_emulation.extend(allow_emulation);
+    config.manager = ServiceManager::from_environment(std::process::id(), |name| std::env::var_os(name));
     let ended = Runtime::new().map_err(crate::AgentError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(until_stopped(config));
         // A tree that is still being deleted is found at the next start.
@@ -41,6 +44,8 @@ pub fn run(config: &Path, allow_emulation: &[Arch]) -> ExitCode {
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        // As above: it takes a person, so its unit isn't started again and again.
+        Err(error @ crate::AgentError::Identity(_)) => fail(&chain(&error), 2),
         Err(error) => fail(&chain(&error), 1),
     }
 }
@@ -70,8 +75,13 @@ pub fn join(args: &Join) -> ExitCode {
         Err(error) => return fail(&error.to_string(), 1),
     };
     match runtime.block_on(joining::join(args)) {
-        Ok((name, folder)) => {
+        Ok(Joined { name, folder, elsewhere }) => {
             println!("joined as {name}; the identity is in {}", folder.display());
+            if let Some(coordinator) = elsewhere {
+                println!(
+                    "note: the configuration names {coordinator} as the coordinator, so that is where it will connect"
+                );
+            }
             let config = args.config.as_ref().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
             println!("next: imgctl-agent run{config}");
             ExitCode::SUCCESS

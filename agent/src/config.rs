@@ -6,12 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::arch::Arch;
+use proto::supervision::ServiceManager;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::emulation::own;
 
 /// Where the configuration is looked for unless said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imgctl/agent.toml";
+
+/// In the identity's folder: the address of the coordinator that gave it.
+const JOINED: &str = "coordinator";
 
 /// Below it, a build would fail in the middle: a small image with both initrds and its archive takes about 2 GiB.
 const MIN_SCRATCH_FREE: u64 = 4 << 30;
@@ -36,6 +40,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// Nothing says where the coordinator is.
+    #[error(
+        "`{path}` names no coordinator and this node has joined none; `imgctl-agent join` does, as `imgctl agents token` prints it",
+        path = path.display()
+    )]
+    NoCoordinator {
+        /// The file.
+        path: PathBuf,
+        /// Why the address of the one that it joined can't be had.
+        #[source]
+        source: std::io::Error,
     },
     /// A value makes no sense.
     #[error("cannot use the configuration `{path}`: {reason}", path = path.display())]
@@ -78,7 +94,8 @@ impl Install {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `HOST:PORT`.
+    /// `HOST:PORT`; where the node joined, if the file doesn't say.
+    #[serde(default)]
     pub coordinator: String,
     /// The agent's name, for messages; what counts is the name in its certificate.
     #[serde(default)]
@@ -125,6 +142,9 @@ pub struct Config {
     /// `http_proxy` and its like of the agent's own environment, for package managers.
     #[serde(skip)]
     pub proxies: BTreeMap<String, String>,
+    /// Who started the agent, from its environment.
+    #[serde(skip)]
+    pub manager: ServiceManager,
 }
 
 fn state_dir() -> PathBuf {
@@ -159,11 +179,37 @@ pub fn proxies(environment: impl Iterator<Item = (OsString, OsString)>) -> BTree
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut config = Self::parse(path)?;
+        if config.coordinator.is_empty() {
+            let joined = fs::read_to_string(config.identity().join(JOINED));
+            let no_coordinator = |source| ConfigError::NoCoordinator { path: path.to_owned(), source };
+            config.coordinator = joined.map_err(no_coordinator)?.trim().to_owned();
+        }
+        config.checked(path)
+    }
+
+    /// The same on a node that is about to join this coordinator.
+    pub fn load_to_join(path: &Path, coordinator: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::parse(path)?;
+        if config.coordinator.is_empty() {
+            config.coordinator = coordinator.to_owned();
+        }
+        config.checked(path)
+    }
+
+    /// Notes beside a new identity which coordinator gave it.
+    pub fn note_joined(identity: &Path, coordinator: &str) -> std::io::Result<()> {
+        fs::write(identity.join(JOINED), format!("{coordinator}\n"))
+    }
+
+    fn parse(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        config.check().map_err(|reason| ConfigError::Value { path: path.to_owned(), reason })?;
-        Ok(config)
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    fn checked(self, path: &Path) -> Result<Self, ConfigError> {
+        self.check().map_err(|reason| ConfigError::Value { path: path.to_owned(), reason })?;
+        Ok(self)
     }
 
     /// A configuration with everything at its default, for a coordinator and a state folder.
@@ -185,6 +231,7 @@ impl Config {
             min_scratch_free: min_scratch_free(),
             worker_program: None,
             proxies: BTreeMap::new(),
+            manager: ServiceManager::default(),
         }
     }
 
@@ -269,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_joined_needs_no_coordinator_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        fs::write(&path, format!("identity = {:?}\n", folder.path())).unwrap();
+        assert!(matches!(Config::load(&path), Err(ConfigError::NoCoordinator { .. })));
+        assert_eq!(Config::load_to_join(&path, "mn:7443").unwrap().coordinator, "mn:7443");
+        Config::note_joined(folder.path(), "mn:7443").unwrap();
+        assert_eq!(Config::load(&path).unwrap().coordinator, "mn:7443");
+        fs::write(&path, format!("coordinator = \"proxy:1\"\nidentity = {:?}\n", folder.path())).unwrap();
+        assert_eq!(Config::load(&path).unwrap().coordinator, "proxy:1");
+        assert_eq!(Config::load_to_join(&path, "mn:7443").unwrap().coordinator, "proxy:1");
+    }
+
+    #[test]
     fn the_coordinator_is_all_that_must_be_said() {
         let config = load("coordinator = \"mn:7443\"\n").unwrap();
         assert_eq!(config, Config::new("mn:7443", "/var/lib/imgctl-agent"));
@@ -283,7 +344,6 @@ mod tests {
     #[test]
     fn mistakes_are_refused() {
         for text in [
-            "",
             "coordinator = \"mn\"",
             "coordinator = \"mn:7443\"\nslot = 2",
             "coordinator = \"mn:7443\"\nslots = 0",
@@ -299,6 +359,8 @@ mod tests {
     #[test]
     fn the_shipped_configuration_is_valid() {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/agent.toml");
-        Config::load(&shipped).unwrap();
+        // It says nothing that joining doesn't.
+        let loaded = Config::load_to_join(&shipped, "mn:7443").unwrap();
+        assert_eq!(loaded, Config::new("mn:7443", "/var/lib/imgctl-agent"));
     }
 }

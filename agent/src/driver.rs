@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use model::agent::{Condition, Survey};
 use model::id::AttemptId;
+use proto::supervision::Pulse;
 use proto::v1;
 use proto::v1::agent_message::Message as ToCoordinator;
 use proto::v1::coordinator_message::Message as FromCoordinator;
@@ -103,6 +104,8 @@ pub struct Driver {
     found: Found,
     /// By how much the coordinator's clock differs, where that matters.
     clock: Option<Condition>,
+    /// What the service manager is told.
+    pulse: Pulse,
 }
 
 /// Whether the clocks differ by more than they may. `theirs_ms` is 0 where the coordinator didn't say.
@@ -137,6 +140,7 @@ impl Driver {
         let lost = lost.into_iter().map(|entry| entry.attempt).collect();
         let (root, offered) = InstallRoot::new(config.clone());
         let driver = Self {
+            pulse: Pulse::new(config.manager.clone()),
             config,
             facts,
             workers: Workers::default(),
@@ -171,14 +175,27 @@ impl Driver {
         self.begin_to_look();
         // The first thing that is said to the coordinator tells what was found.
         shutdown.run_until_cancelled(self.found.first()).await;
+        self.pulse.ready();
         loop {
+            self.pulse.status(self.in_a_sentence());
             tokio::select! {
                 () = shutdown.cancelled() => return self.stop().await,
+                () = self.pulse.due() => self.pulse.beat(),
                 Some(message) = self.inbox.recv() => self.hear(message).await,
                 () = self.found.changed() => self.send_survey(),
                 Some(ended) = self.tasks.join_next_with_id() => self.task_ended(ended),
             }
         }
+    }
+
+    /// What the agent is at, as `systemctl status` shows it.
+    fn in_a_sentence(&self) -> String {
+        let link = if self.out.is_some() { "connected to" } else { "waiting for" };
+        let work = match self.hands.iter().filter(|hand| hand.running).count() {
+            0 => "nothing to build".to_owned(),
+            running => format!("building {running}"),
+        };
+        format!("{link} the coordinator at {}; {work}", self.config.coordinator)
     }
 
     async fn hear(&mut self, message: Message) {

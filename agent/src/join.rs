@@ -44,8 +44,8 @@ pub enum JoinError {
     /// The coordinator said no.
     #[error("the coordinator refused: {0}")]
     Refused(String),
-    /// It joined, but its first configuration can't be written.
-    #[error("it has joined, but `{}` can't be written; write it by hand (deploy/config/agent.toml)", path.display())]
+    /// It joined, but a file can't be written that says where.
+    #[error("it has joined, but `{}` can't be written; write coordinator = \"HOST:PORT\" to the agent's configuration", path.display())]
     FirstConfig {
         /// Where.
         path: PathBuf,
@@ -70,8 +70,19 @@ impl JoinError {
     }
 }
 
-/// Joins; gives the name and the folder of the identity.
-pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
+/// A node that joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// As what.
+    pub name: String,
+    /// The folder of the identity.
+    pub folder: PathBuf,
+    /// What the configuration names as the coordinator, if that is not the one that was joined.
+    pub elsewhere: Option<String>,
+}
+
+/// Joins.
+pub async fn join(args: &Join) -> Result<Joined, JoinError> {
     let (path, config) = configuration(args)?;
     let folder = args.identity.clone().unwrap_or_else(|| config.identity());
     if folder.join("cert.pem").exists() {
@@ -93,17 +104,20 @@ pub async fn join(args: &Join) -> Result<(String, PathBuf), JoinError> {
     let answer = answer.into_inner();
     let identity = Identity::new(answer.certificate_pem, key.key_pem, answer.ca_pem);
     identity.store(&folder).map_err(JoinError::Identity)?;
+    let unwritten = |path| move |source| JoinError::FirstConfig { path, source };
+    Config::note_joined(&folder, &args.coordinator).map_err(unwritten(folder.join("coordinator")))?;
     if !path.exists() && args.identity.is_none() {
-        write_first(&path, &args.coordinator, &name).map_err(|source| JoinError::FirstConfig { path, source })?;
+        write_first(&path, &args.coordinator, &name).map_err(unwritten(path))?;
     }
-    Ok((name, folder))
+    let elsewhere = (config.coordinator != args.coordinator).then_some(config.coordinator);
+    Ok(Joined { name, folder, elsewhere })
 }
 
 /// The configuration file with what it says, or what a first one will say.
 fn configuration(args: &Join) -> Result<(PathBuf, Config), JoinError> {
     let path = args.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
     let config = if path.exists() {
-        Config::load(&path)?
+        Config::load_to_join(&path, &args.coordinator)?
     } else {
         Config::new(args.coordinator.clone(), "/var/lib/imgctl-agent")
     };

@@ -22,6 +22,7 @@ impl Driver {
     /// Takes no more work, ends what runs, and gives the coordinator a moment to hear of it. What it does not hear
     /// now it hears from the journal, at the next start.
     pub(super) async fn stop(mut self) {
+        self.pulse.stopping();
         if let Some(out) = &self.out {
             let leaving = v1::agent_message::Message::Leaving(v1::Leaving {});
             // No room: then the session is stuck, and its end says the same.
