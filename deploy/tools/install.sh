@@ -20,8 +20,8 @@ guest=(qemu-system-x86 qemu-utils nfs-ganesha nfs-ganesha-vfs iproute2 mmdebstra
 # And one of another architecture.
 foreign=(qemu-system-ppc qemu-user-static)
 
-# What programs for another architecture are made with.
-dist=(mmdebstrap debian-archive-keyring util-linux)
+# What a release is made with, for both architectures, and what starts a program of the other one.
+dist=(mmdebstrap debian-archive-keyring util-linux rpm qemu-user-static jq)
 
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;

@@ -52,8 +52,8 @@ pub(super) fn open(arch: &str) -> Medium {
     medium
 }
 
-/// Where everything is kept.
-pub(crate) fn folder() -> PathBuf {
+/// Where what tests make once a machine is kept.
+pub fn folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("IMGCTL_TEST_CACHE") {
         return PathBuf::from(folder);
     }

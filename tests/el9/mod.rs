@@ -14,7 +14,7 @@ mod medium;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) use cache::folder as cache_folder;
+pub use cache::folder as cache_folder;
 pub use kits::{KitLists, add_kit_component};
 pub use medium::{Medium, Package};
 
