@@ -10,4 +10,5 @@ mod options;
 mod remote;
 mod resolving;
 mod rpm;
+mod supervision;
 mod trust;

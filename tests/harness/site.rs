@@ -123,7 +123,13 @@ impl Site {
     fn coordinator_process(&self) -> Daemon {
         let mut command = Command::new(binary("imgctl-coordinator"));
         command.args(["run", "--config"]).arg(self.path("coordinator.toml"));
+        self.supervise(&mut command, "coordinator");
         Daemon::start(command, &self.path("coordinator.log"))
+    }
+
+    /// What a daemon would tell systemd it tells to the socket `<name>.notify`; where a test listens, it hears it.
+    fn supervise(&self, command: &mut Command, name: &str) {
+        command.env("NOTIFY_SOCKET", self.path(&format!("{name}.notify"))).env("WATCHDOG_USEC", "1000000");
     }
 
     /// The coordinator's process.
@@ -185,6 +191,7 @@ impl Site {
     pub fn launch_agent(&mut self, name: &str) {
         let mut command = Command::new(binary("imgctl-agent"));
         command.args(["run", "--config"]).arg(self.path(&format!("{name}.toml")));
+        self.supervise(&mut command, name);
         let daemon = Daemon::start(command, &self.path(&format!("{name}.log")));
         self.agents.retain(|(known, _)| known != name);
         self.agents.push((name.to_owned(), daemon));
