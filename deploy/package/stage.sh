@@ -3,6 +3,8 @@
 # The program for everybody.
 stage_imgctl() {
     install -D -m 755 -t "$stage/usr/bin" "$programs/imgctl"
+    # Lists to start from (docs/INSTALL.md).
+    install -D -m 644 -t "$stage/usr/share/doc/$name/examples" "$source_root"/deploy/demo/compute.{pkglist,exlist}
     stage_manual imgctl 1
 }
 
