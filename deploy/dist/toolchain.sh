@@ -18,10 +18,10 @@ root=$cache/$suite-$1
 
 packages=(rustc-web cargo-web gcc libc6-dev)
 # Of the other architecture only its standard library is wanted, not what its packages would bring along to run there.
-library=
+library= architectures=$own
 if [ "$debian" != "$own" ]; then
     packages+=("gcc-${1/_/-}-linux-gnu" "libc6-dev-$debian-cross")
-    library=libstd-rust-web-dev:$debian
+    library=libstd-rust-web-dev:$debian architectures=$own,$debian
 fi
 key=$(printf '%s\n' "$suite" "${packages[@]}" "$library" | sha256sum | cut -c1-16)
 if [ "$(cat "$root/etc/imgctl-dist" 2>/dev/null)" = "$key" ]; then
@@ -38,7 +38,7 @@ exec 9>"$cache/$suite-$1.lock"
 flock 9
 rm -rf --one-file-system "$root"
 echo "toolchain.sh: making $root, once" >&2
-mmdebstrap --variant=minbase --architectures="$own,$debian" --include="$(IFS=,; echo "${packages[*]}")" \
+mmdebstrap --variant=minbase --architectures="$architectures" --include="$(IFS=,; echo "${packages[*]}")" \
     --aptopt='APT::Install-Recommends "false"' \
     ${library:+--customize-hook='chroot "$1" sh -ec "cd /tmp; apt-get update -qq; apt-get -o APT::Sandbox::User=root download -qq '"$library"'; dpkg -x ./*.deb /; rm ./*.deb"'} \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$suite" "$root" "deb $mirror $suite main" >&2
