@@ -14,9 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use tests::arch;
 use tests::lab::{Mn, MnOptions, apart, disk, lay_packages};
-use tests::packages::{Packages, repository};
-use tests::{arch, debian};
 
 use stages::{Lab, Stage};
 use state::State;
@@ -54,7 +53,7 @@ fn outside(state: &State, suite: &str, arches: &[&str]) -> ExitCode {
     let began = Instant::now();
     for arch in arches {
         disk(arch);
-        lay_packages(&state.folder().join("install"), arch, &repository(&debian().0, arch, Packages::Thin));
+        lay_packages(&state.folder().join("install"), arch);
     }
     if suite == "rpm" {
         rpm::lay(&state.folder().join("install"));

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::network::{MN, Network};
 use super::nfs::{Access, Nfs};
-use crate::{Site, SiteOptions, packages};
+use crate::packages::{self, Packages};
+use crate::{Site, SiteOptions};
 
 /// What differs from the usual one.
 #[derive(Debug, Clone, Default)]
@@ -65,18 +66,20 @@ fn packages_in(install: &Path, arch: &str) -> PathBuf {
     install.join("packages").join(arch)
 }
 
-/// Copies a repository below an install root, where nodes see it; the one that is there stays.
-pub fn lay_packages(install: &Path, arch: &str, repository: &Path) {
+/// Copies the thinned packages of an architecture below an install root, where nodes see them; those that are there stay.
+/// Of another architecture than this machine's they are asked of a mirror.
+pub fn lay_packages(install: &Path, arch: &str) {
     let place = packages_in(install, arch);
     if place.exists() {
         return;
     }
+    let repository = packages::repository(&crate::debian().0, arch, Packages::Thin);
     let making = place.with_extension("making");
     if making.exists() {
         rootfs::remove::remove_tree(&making).unwrap_or_else(|error| panic!("{error}"));
     }
     fs::create_dir_all(making.parent().expect("it is below the root")).expect("a folder");
-    copy_files(repository, &making);
+    copy_files(&repository, &making);
     fs::rename(&making, &place).expect("the folder can be renamed");
 }
 

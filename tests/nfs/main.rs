@@ -27,7 +27,7 @@ fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
     let options = NodeOptions { name: "n1", number: 1, memory: 1536, program: None, config: String::new() };
     let mut node = Node::new(&mn, &disk(arch()), &options);
     node.guest.switch_on();
-    lay_packages(mn.site.install_dir(), arch(), &repository(&debian().0, arch(), Packages::Thin));
+    lay_packages(mn.site.install_dir(), arch());
     mn.osimage("small", arch(), &[]);
     node.join(&mn);
 
