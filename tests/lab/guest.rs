@@ -13,6 +13,8 @@ use crate::process::Daemon;
 /// What differs from one machine to the next.
 #[derive(Debug, Clone)]
 pub struct GuestOptions {
+    /// Its host name. From the first moment on: by it an NFS server tells clients apart.
+    pub name: &'static str,
     /// MiB.
     pub memory: u32,
     /// The card on the host's side.
@@ -115,7 +117,7 @@ impl Guest {
                 "ttyS0"
             }
         };
-        let GuestOptions { memory, tap, mac, own } = &self.options;
+        let GuestOptions { name, memory, tap, mac, own } = &self.options;
         let path = |name: &str| self.folder.join(name).display().to_string();
         // With more processors than one, QEMU 7.2 has crashed kernels.
         command.args(["-accel", "tcg", "-smp", "1", "-m", &memory.to_string(), "-nodefaults", "-no-user-config"]);
@@ -124,7 +126,9 @@ impl Guest {
         command.arg("-kernel").arg(self.disk.kernel()).arg("-initrd").arg(self.disk.initrd());
         // What is drawn on a serial line costs an emulated processor more than what it tells of.
         let quiet = "loglevel=4 systemd.show_status=auto systemd.mask=getty.target systemd.mask=e2scrub_reap.service";
-        command.arg("-append").arg(format!("console={console} panic=-1 net.ifnames=0 mitigations=off {quiet}"));
+        command
+            .arg("-append")
+            .arg(format!("console={console} panic=-1 net.ifnames=0 mitigations=off systemd.hostname={name} {quiet}"));
         // The layer has to survive the guest, not this machine.
         command.arg("-drive").arg(format!("file={},if=virtio,format=qcow2,cache=unsafe", path("layer.qcow2")));
         command.arg("-drive").arg(format!("file={},if=virtio,format=raw,readonly=on", own.display()));

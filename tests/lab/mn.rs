@@ -35,6 +35,8 @@ impl Mn {
         let network = Network::start();
         let listen = Some(format!("{MN}:0"));
         let MnOptions { folder, config } = options;
+        // For the agents of nodes that have no mount of their own.
+        let config = format!("install_source = \"mn:/install\"\n{config}");
         let site = Site::start_with(SiteOptions { listen, folder, config, ..SiteOptions::default() });
         let nfs = Nfs::start(&site.path("nfs"), site.install_dir(), Access::Full);
         Self { nfs, site, network }

@@ -34,9 +34,25 @@ pub struct NodeOptions {
     pub memory: u32,
     /// The agent's program, if it is not this workspace's own.
     pub program: Option<PathBuf>,
+    /// Who mounts the install root.
+    pub mounts: Mounts,
     /// Further lines of `agent.toml`.
     pub config: String,
 }
+
+/// Who mounts the install root of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounts {
+    /// The agent, for each build, as the coordinator says.
+    Agent,
+    /// The node itself, at `/install`, as its administrator has set it up.
+    Node,
+}
+
+/// What an administrator writes for the second.
+const INSTALL_MOUNT: &str = "[Unit]\nAfter=network-online.target\nWants=network-online.target\n\
+    [Mount]\nWhat=mn:/install\nWhere=/install\nType=nfs4\nOptions=vers=4.1,hard\n\
+    [Install]\nWantedBy=remote-fs.target\n";
 
 /// See the module.
 #[derive(Debug)]
@@ -55,7 +71,7 @@ impl Node {
         let own = own_files(mn, &folder.join("own"), options);
         let tap = mn.network.tap(options.number);
         let mac = format!("52:54:00:61:00:{:02x}", options.number);
-        let guest = GuestOptions { memory: options.memory, tap: tap.clone(), mac, own };
+        let guest = GuestOptions { name: options.name, memory: options.memory, tap: tap.clone(), mac, own };
         Self { name: options.name, guest: Guest::new(&folder, disk, guest), tap }
     }
 
@@ -64,9 +80,10 @@ impl Node {
         self.guest.is_up(BOOT);
         let token = mn.site.cli.json("agents token");
         let (token, fingerprint) = (text(&token, "token"), text(&token, "ca_fingerprint"));
-        self.guest.ok("findmnt --noheadings /install || systemctl start install.mount", SHORT);
         let coordinator = &mn.site.cli.coordinator;
         let join = format!("join --coordinator {coordinator} --token {token} --ca-fingerprint {fingerprint}");
+        let mount = "test ! -e /etc/systemd/system/install.mount || systemctl enable --now install.mount";
+        self.guest.ok(mount, SHORT);
         self.guest.ok(&format!("imgctl-agent {join} && systemctl enable --now imgctl-agent"), SHORT);
         self.is_connected(mn);
     }
@@ -79,6 +96,13 @@ impl Node {
             let found = agents.as_array()?.iter().find(|agent| text(agent, "name") == self.name)?.clone();
             (text(&found, "state") == "connected").then_some(())
         });
+    }
+
+    /// How many WRITE calls its kernel's NFS client has made.
+    pub fn nfs_writes(&self) -> u64 {
+        let calls = self.guest.ok("grep ^proc4 /proc/net/rpc/nfs || true", SHORT);
+        // `proc4`, how many kinds there are, then NULL, READ, WRITE, …; nothing before the first mount.
+        calls.split_whitespace().nth(4).map_or(0, |calls| calls.parse().expect("a number"))
     }
 
     /// Takes its cable out.
@@ -100,24 +124,17 @@ fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
         fs::create_dir_all(path.parent().expect("it is below the folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     };
-    let NodeOptions { name, number, config, .. } = options;
+    let NodeOptions { name, number, mounts, config, .. } = options;
+    if *mounts == Mounts::Node {
+        write("etc/systemd/system/install.mount", INSTALL_MOUNT);
+    }
     write("etc/hostname", &format!("{name}\n"));
     write("etc/hosts", &format!("127.0.0.1 localhost\n{MN} mn\n{} {name}\n", address(*number)));
     let lan = format!("[Match]\nName=eth0\n[Network]\nAddress={}/24\nLinkLocalAddressing=no\n", address(*number));
     write("etc/systemd/network/lan.network", &lan);
-    let mount = "[Unit]\nAfter=network-online.target\nWants=network-online.target\n\
-        [Mount]\nWhat=mn:/install\nWhere=/install\nType=nfs4\nOptions=vers=4.1,hard\n\
-        [Install]\nWantedBy=remote-fs.target\n";
-    write("etc/systemd/system/install.mount", mount);
     write("etc/systemd/system/imgctl-agent.service", UNIT);
     let coordinator = &mn.site.cli.coordinator;
     write("etc/imgctl/agent.toml", &format!("coordinator = {coordinator:?}\nname = {name:?}\n{config}"));
-    let wanted = folder.join("etc/systemd/system/remote-fs.target.wants");
-    fs::create_dir_all(&wanted).expect("a folder");
-    let link = wanted.join("install.mount");
-    if link.symlink_metadata().is_err() {
-        std::os::unix::fs::symlink("../install.mount", link).expect("a link");
-    }
     let started = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
     let program = folder.join(started.expect("the unit starts a program"));
     fs::create_dir_all(program.parent().expect("it is below the folder")).expect("a folder");
