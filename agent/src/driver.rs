@@ -253,7 +253,8 @@ impl Driver {
     /// What the preflight found, of everything.
     fn survey(&self) -> Survey {
         let Survey { install, conditions: found } = self.found.now();
-        let conditions = emulation::conditions(&self.facts).into_iter().chain(found).chain(self.clock.clone()).collect();
+        let conditions =
+            emulation::conditions(&self.facts).into_iter().chain(found).chain(self.clock.clone()).collect();
         Survey { install, conditions }
     }
 
