@@ -113,7 +113,8 @@ impl Guest {
                 "hvc0"
             }
             _ => {
-                command.args(["qemu-system-x86_64", "-cpu", "max,svm=off"]);
+                // With all that TCG 7.2 has (`-cpu max`) it gets string instructions wrong: a static busybox aborts.
+                command.args(["qemu-system-x86_64", "-cpu", "qemu64,-svm,+ssse3,+sse4.1,+sse4.2,+popcnt"]);
                 "ttyS0"
             }
         };

@@ -13,7 +13,7 @@ use crate::sys::exec::{Cmd, CmdError};
 /// `retrans`: a server that is away for less than three minutes is waited for, after that reads and writes fail and
 /// the build with them; a hard mount would hang, its processes and its end as well. What a soft mount may lose is seen, as
 /// every archive is synced and its digest compared.
-pub const OPTIONS: &str = "vers=4.1,proto=tcp,soft,timeo=300,retrans=5,nosuid,nodev,noatime";
+pub const OPTIONS: &str = "vers=4.1,soft,timeo=300,retrans=5,nosuid,nodev,noatime";
 
 /// Something to mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
