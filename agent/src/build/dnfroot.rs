@@ -12,9 +12,11 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use model::arch::Arch;
 use model::plan::{PackageItem, PackageSystem, Repository, RpmDatabase};
 
 use super::context::Context;
+use super::emulated;
 use super::failure::StageError;
 use super::inside::Inside;
 use super::place::Place;
@@ -98,6 +100,8 @@ pub struct DnfRoot<'a> {
     log: &'a StageLog<'a>,
     system: System<'a>,
     program: Program,
+    /// The image's architecture, where its programs are emulated.
+    foreign: Option<Arch>,
     config: PathBuf,
     /// The ids of the repositories with the definition's own words for each.
     sources: BTreeMap<String, String>,
@@ -120,6 +124,11 @@ impl<'a> DnfRoot<'a> {
         let system = system(context)?;
         rpmdb::prepare(context, system.folder, system.database)?;
         let program = if context.order.facts.has("dnf") { Program::Dnf } else { Program::Yum };
+        let foreign = emulated::is_emulated(context.order, context.plan).then_some(context.plan.arch);
+        if let (Program::Yum, Some(arch)) = (program, foreign) {
+            let cause = format!("yum can't install packages of {arch} on this node's processor");
+            return Err(StageError::node(cause, "install dnf on the node"));
+        }
         let sections = sections::of(context, repositories)?;
         sections.iter().for_each(|section| log.say(section.said()));
         sections::one_keyring(&sections).into_iter().for_each(|text| log.say(text));
@@ -132,8 +141,20 @@ impl<'a> DnfRoot<'a> {
         let hooks = hide_hooks(Place::new(&context.root))?;
         let transactions = Cell::new(0);
         let warnings = Vec::new();
-        let mut root =
-            Self { context, log, system, program, config, sources, hooks, warnings, inside, mounts, transactions };
+        let mut root = Self {
+            context,
+            log,
+            system,
+            program,
+            foreign,
+            config,
+            sources,
+            hooks,
+            warnings,
+            inside,
+            mounts,
+            transactions,
+        };
         root.refresh(sections)?;
         Ok(root)
     }
@@ -198,7 +219,7 @@ impl<'a> DnfRoot<'a> {
         let System { releasever, .. } = self.system;
         let (root, config) = (&self.context.root, &self.config);
         let (program, args) = match self.program {
-            Program::Dnf => ("dnf", dnf::args(verb, config, root, releasever)),
+            Program::Dnf => ("dnf", dnf::args(verb, config, root, releasever, self.foreign)),
             Program::Yum => ("yum", yum::args(verb, config, root, releasever)),
         };
         let cmd = Cmd::new(program).args(args).envs(&self.context.package_environment(environment));

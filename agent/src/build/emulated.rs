@@ -15,11 +15,10 @@ use crate::worker::order::Order;
 
 /// The processor's architecture, if the image's programs are emulated on it; none if they are its own.
 pub fn check(order: &Order, plan: &BuildPlan) -> Result<Option<String>, StageError> {
-    let facts = &order.facts;
-    let native = facts.arch.parse() == Ok(plan.arch);
-    if native && facts.emulated_on.is_none() {
+    if !is_emulated(order, plan) {
         return Ok(None);
     }
+    let facts = &order.facts;
     let on = facts.emulated_on.as_ref().unwrap_or(&facts.arch);
     if !facts.emulations.iter().any(|one| one.arch == plan.arch) {
         return Err(not_allowed(plan.arch, on));
@@ -28,6 +27,11 @@ pub fn check(order: &Order, plan: &BuildPlan) -> Result<Option<String>, StageErr
     trial::run(plan.arch, &order.scratch, || list(&order.scratch))
         .map_err(|fault| StageError::node(fault.to_string(), fault.remedy()))?;
     Ok(Some(on.clone()))
+}
+
+/// Whether the image's programs are of another architecture than the node's processor.
+pub fn is_emulated(order: &Order, plan: &BuildPlan) -> bool {
+    order.facts.emulated_on.is_some() || order.facts.arch.parse() != Ok(plan.arch)
 }
 
 fn not_allowed(arch: Arch, on: &str) -> StageError {

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use model::arch::Arch;
+
 use super::ini::Section;
 
 /// What dnf and yum are asked to do.
@@ -79,11 +81,13 @@ pub fn config(settings: &Settings<'_>) -> String {
     lines.join("\n") + "\n" + &sections
 }
 
-/// All arguments of dnf.
-pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str) -> Vec<OsString> {
+/// All arguments of dnf. `foreign` is the image's architecture where the node's processor is of another: of itself dnf
+/// would take packages of the node's.
+pub fn args(verb: Verb<'_>, config: &Path, root: &Path, releasever: &str, foreign: Option<Arch>) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["-y".into(), "--config".into(), config.into()];
     args.push(format!("--installroot={}", root.display()).into());
     args.push(format!("--releasever={releasever}").into());
+    args.extend(foreign.map(|arch| format!("--forcearch={arch}").into()));
     match verb {
         Verb::Refresh => args.push("makecache".into()),
         Verb::Kernels => {
@@ -141,7 +145,7 @@ mod tests {
     use super::*;
 
     fn line(verb: Verb<'_>) -> String {
-        let args = args(verb, Path::new("/w/dnf.conf"), Path::new("/s/rootimg"), "9");
+        let args = args(verb, Path::new("/w/dnf.conf"), Path::new("/s/rootimg"), "9", None);
         args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
     }
 
@@ -158,6 +162,12 @@ mod tests {
         ] {
             assert_eq!(line(verb), format!("{front} {rest}"));
         }
+    }
+
+    #[test]
+    fn an_image_of_another_architecture_gets_its_own_packages() {
+        let args = args(Verb::Refresh, Path::new("/c"), Path::new("/r"), "9", Some(Arch::Ppc64le));
+        assert!(args.contains(&"--forcearch=ppc64le".into()), "{args:?}");
     }
 
     #[test]

@@ -196,7 +196,7 @@ mod tests {
                 Xattr { name: capability::XATTR.to_vec(), value: value.to_vec() },
             ],
         };
-        Manifest { complete: Stamp(0, 0), entries: files.iter().map(entry).collect() }
+        Manifest { complete: Stamp(0, 0), emulated_on: None, entries: files.iter().map(entry).collect() }
     }
 
     #[test]

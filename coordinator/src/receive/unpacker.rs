@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -14,10 +14,17 @@ use rootfs::digest::HashingReader;
 use rootfs::manifest::{Manifest, Node};
 use rootfs::path::TreePath;
 use rootfs::unpack::{UnpackOptions, Unpacked, unpack};
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
 
 use super::confine::{INSIDE, confine, die_with};
 use super::verdict::{Outcome, Verdict, Why, judge, judge_io};
-use crate::generation::layout::{MANIFEST, TREE};
+use crate::generation::layout::{BUILD, MANIFEST, TREE};
+
+/// Bytes of the build's record that are read.
+const MAX_RECORD: u64 = 64 << 20;
+/// Bytes of a processor's name.
+const MAX_NAME: usize = 64;
 
 /// Unpacks standard input into the empty folder `dest` and prints the verdict. Ends with its `parent`. Must be called
 /// before the process has threads.
@@ -74,7 +81,7 @@ fn write_manifest(whole: Manifest) -> Outcome {
 
 /// The part of a manifest that is below the tree, seen from there.
 fn of_tree(whole: Manifest) -> Manifest {
-    let Manifest { complete, entries } = whole;
+    let Manifest { complete, emulated_on: _, entries } = whole;
     let below = |path: &TreePath| {
         let inside = path.as_bytes().strip_prefix(TREE.as_bytes())?.strip_prefix(b"/")?;
         TreePath::parse(inside).ok()
@@ -83,7 +90,24 @@ fn of_tree(whole: Manifest) -> Manifest {
         entry.path = below(&entry.path)?;
         Some(entry)
     });
-    Manifest { complete, entries: entries.collect() }
+    Manifest { complete, emulated_on: emulated_on(&Path::new(INSIDE).join(BUILD)), entries: entries.collect() }
+}
+
+/// What the build's record says of emulation; what can't be read of it says nothing.
+fn emulated_on(record: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Record {
+        emulation: Option<Emulation>,
+    }
+    #[derive(Deserialize)]
+    struct Emulation {
+        on: String,
+    }
+    // It comes out of the archive and may be anything.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(record, flags, Mode::empty()).ok()?);
+    let record: Record = serde_json::from_reader(BufReader::new(file.take(MAX_RECORD))).ok()?;
+    record.emulation.map(|emulation| emulation.on).filter(|on| on.len() <= MAX_NAME)
 }
 
 fn bytes(manifest: &Manifest) -> u64 {

@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn manifest(entries: &[ManifestEntry]) -> Manifest {
-        Manifest { complete: Stamp(9, 9), entries: entries.to_vec() }
+        Manifest { complete: Stamp(9, 9), emulated_on: None, entries: entries.to_vec() }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Manifest {
     /// The tree file system's own time when the tree was complete. A file whose inode changed later may have been
     /// edited, even if its size and times say otherwise.
     pub complete: Stamp,
+    /// The processor that the tree was built on, where that is of another architecture than the tree's programs.
+    pub emulated_on: Option<String>,
     /// One for each name.
     pub entries: Vec<ManifestEntry>,
 }
@@ -140,6 +142,8 @@ struct Head {
     version: u32,
     complete: Stamp,
     count: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulated_on: Option<String>,
 }
 
 impl Manifest {
@@ -201,7 +205,8 @@ impl Manifest {
     }
 
     fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
-        let head = Head { version: VERSION, complete: self.complete, count: self.entries.len() };
+        let (count, emulated_on) = (self.entries.len(), self.emulated_on.clone());
+        let head = Head { version: VERSION, complete: self.complete, count, emulated_on };
         out.write_all(b"{\"head\":")?;
         serde_json::to_writer(&mut *out, &head)?;
         out.write_all(b",\"entries\":[")?;
@@ -220,7 +225,7 @@ impl Manifest {
         let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
         let first = lines.next().transpose().map_err(failed)?.unwrap_or_default();
         let head = read_head(&first).map_err(|source| damaged(1, source))?;
-        let mut manifest = Manifest { complete: head.complete, entries: Vec::new() };
+        let mut manifest = Manifest { complete: head.complete, emulated_on: head.emulated_on, entries: Vec::new() };
         for number in 0..head.count {
             let line = lines.next().transpose().map_err(failed)?.unwrap_or_default();
             let json = line.strip_suffix(',').unwrap_or(&line);
@@ -287,7 +292,7 @@ mod tests {
             entry(b"link", Node::Symlink { target: b"\xff/..".to_vec() }),
             entry(b"null", Node::Char(DeviceNumber { major: 1, minor: 3 })),
         ];
-        Manifest { complete: Stamp(1_700_000_000, 42), entries }
+        Manifest { complete: Stamp(1_700_000_000, 42), emulated_on: Some("x86_64".into()), entries }
     }
 
     #[test]
