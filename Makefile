@@ -25,6 +25,11 @@ medium: ## a small install medium like Enterprise Linux 9, made of Debian packag
 dist: ## packages of a release, .deb and .rpm, for x86_64 and ppc64le in target/dist-packages; ARCH=ppc64le makes those of one
 	deploy/dist/dist.sh target/dist-packages $(ARCH)
 
+emulated: ## the agent as a ppc64le program under qemu-user, with one whole build; half an hour
+	deploy/tools/install.sh lab
+	cargo build --workspace --bins --locked
+	cargo test -p tests --test emulated --locked -- --nocapture
+
 lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	deploy/tools/install.sh lab
 	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
@@ -52,4 +57,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium dist lab lab-rpm lab-bench lint bench
+.PHONY: help demo test chaos medium dist emulated lab lab-rpm lab-bench lint bench

@@ -80,7 +80,8 @@ impl Cluster {
         let proxy = Proxy::start(&self.site.cli.coordinator);
         let config = format!("slots = {slots}\n{SCRATCH_FREE}");
         let coordinator = Some(proxy.address().to_owned());
-        self.site.agent_with(name, AgentOptions { install, scratch: Some(scratch), coordinator, config });
+        self.site
+            .agent_with(name, AgentOptions { install, scratch: Some(scratch), coordinator, config, program: None });
         let node = Node { name: name.to_owned(), proxy, state, scratch: scratch_disk, life: Life::Up };
         self.nodes.push(node);
     }

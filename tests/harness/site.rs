@@ -1,5 +1,6 @@
 //! A whole site: coordinator, agents and an admin's CLI.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,11 +44,13 @@ pub struct AgentOptions {
     pub coordinator: Option<String>,
     /// Further lines of `agent.toml`.
     pub config: String,
+    /// The program, if it is not the one that was built with the tests.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { install: "local", scratch: None, coordinator: None, config: String::new() }
+        Self { install: "local", scratch: None, coordinator: None, config: String::new(), program: None }
     }
 }
 
@@ -56,6 +59,8 @@ impl Default for AgentOptions {
 pub struct Site {
     // Daemons are dropped, and so ended, before the folder is.
     agents: Vec<(String, Daemon)>,
+    /// Those of agents that have one of their own.
+    programs: BTreeMap<String, PathBuf>,
     coordinator: Option<Daemon>,
     /// The admin's CLI.
     pub cli: Cli,
@@ -98,7 +103,15 @@ impl Site {
         override_keys(&config, &options.config);
         let cli = Cli { coordinator: String::new(), identity: folder.join("admin/identity") };
         let _own_folder = own_folder;
-        let mut site = Self { agents: Vec::new(), coordinator: None, cli, install_dir, folder, _own_folder };
+        let mut site = Self {
+            agents: Vec::new(),
+            programs: BTreeMap::new(),
+            coordinator: None,
+            cli,
+            install_dir,
+            folder,
+            _own_folder,
+        };
         site.start_coordinator();
         site
     }
@@ -156,7 +169,11 @@ impl Site {
     pub fn agent_with(&mut self, name: &str, options: AgentOptions) {
         let token = self.cli.json("agents token");
         let config = self.agent_config(name, &options);
-        let joined = join(&config, &self.cli.coordinator, text(&token, "token"), text(&token, "ca_fingerprint"));
+        if let Some(program) = options.program {
+            self.programs.insert(name.to_owned(), program);
+        }
+        let (token, fingerprint) = (text(&token, "token"), text(&token, "ca_fingerprint"));
+        let joined = join_with(&self.program(name), &config, &self.cli.coordinator, token, fingerprint);
         assert_eq!(joined.code, 0, "{}", joined.err);
         self.start_agent(name);
     }
@@ -189,12 +206,16 @@ impl Site {
 
     /// Starts an agent that has joined, and doesn't wait for it.
     pub fn launch_agent(&mut self, name: &str) {
-        let mut command = Command::new(binary("imgctl-agent"));
+        let mut command = Command::new(self.program(name));
         command.args(["run", "--config"]).arg(self.path(&format!("{name}.toml")));
         self.supervise(&mut command, name);
         let daemon = Daemon::start(command, &self.path(&format!("{name}.log")));
         self.agents.retain(|(known, _)| known != name);
         self.agents.push((name.to_owned(), daemon));
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.programs.get(name).cloned().unwrap_or_else(|| binary("imgctl-agent"))
     }
 
     /// An agent's process.
@@ -238,7 +259,11 @@ impl Site {
 
 /// Runs `imgctl-agent join`.
 pub fn join(config: &Path, coordinator: &str, token: &str, fingerprint: &str) -> Ran {
-    let output = Command::new(binary("imgctl-agent"))
+    join_with(&binary("imgctl-agent"), config, coordinator, token, fingerprint)
+}
+
+fn join_with(program: &Path, config: &Path, coordinator: &str, token: &str, fingerprint: &str) -> Ran {
+    let output = Command::new(program)
         .args(["join", "--coordinator", coordinator, "--token", token, "--ca-fingerprint", fingerprint, "--config"])
         .arg(config)
         .output()

@@ -1,0 +1,139 @@
+//! ppc64le on a machine of another architecture: the agent as a ppc64le program under qemu-user against the native
+//! coordinator, with one whole build; and what is said of emulation before it begins.
+//!
+//! One test and one site, as each step needs the one before. Emulation is slow: this is minutes of processor time, so the
+//! packages are the thinned ones of the chaos run.
+
+mod binfmt;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use binfmt::Registered;
+use serde_json::Value;
+use tests::packages::{Packages, repository};
+use tests::{AgentOptions, Site, Web, debian, eventually, text};
+
+/// How long the build may take: on two cores that nobody else uses it takes a few minutes.
+const BUILT: Duration = Duration::from_secs(3600);
+
+const PKGLIST: &str = "linux-image-powerpc64le\ndracut\ndracut-network\nisc-dhcp-client\niproute2\nprocps\n\
+    nfs-common\nwget\nkmod\nudev\nmount\n";
+
+const ALLOWED: &str = "allow_emulation = [\"ppc64el\"]\nmin_scratch_free = 1500000000\n";
+
+#[test]
+fn an_agent_of_ppc64le_under_emulation_builds_and_says_so() {
+    // Dropped last: the agent is one of those programs.
+    let _registered = Registered::new();
+    let program = cross_compiled();
+    let mut site = Site::start();
+    define(&site);
+
+    it_is_refused_where_nobody_may_emulate(&mut site);
+    an_x86_64_agent_that_may_emulate_is_said_to(&mut site);
+    the_emulated_agent_says_so_and_needs_to_be_allowed(&mut site, &program);
+    it_builds(&mut site);
+    what_it_left_says_how_it_was_built(&site);
+}
+
+/// The agent's program for ppc64le, without shared libraries.
+fn cross_compiled() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let out = root.join("target/emulated");
+    let script = root.join("deploy/dist/programs.sh");
+    let made = Command::new(script).arg("powerpc64le").arg(&out).arg("imgctl-agent").stdout(Stdio::null()).status();
+    let status = made.expect("there is bash");
+    assert!(status.success(), "deploy/dist/programs.sh ended with {status}");
+    out.join("imgctl-agent")
+}
+
+fn define(site: &Site) {
+    let (codename, version) = debian();
+    let list = site.write("lists/far.pkglist", PKGLIST);
+    let packages = Web::serve(&repository(&codename, "ppc64le", Packages::Thin)).url("");
+    let osvers = format!("osvers=debian{version}");
+    let (pkgdir, list) = (format!("pkgdir=[trusted=yes] {packages} ./"), format!("pkglist={}", list.display()));
+    let args = ["osimage", "create", "far", "provmethod=netboot", "osarch=ppc64le", "profile=far"];
+    let more = [osvers.as_str(), &pkgdir, &list, "environvar=no_proxy=127.0.0.1"];
+    site.cli.run_args(&args.into_iter().chain(more).collect::<Vec<_>>(), b"").succeeded();
+}
+
+fn it_is_refused_where_nobody_may_emulate(site: &mut Site) {
+    site.agent("x1");
+    site.cli.run("build far --dryrun").exited(3).says("no agent of architecture ppc64le has joined");
+    assert_eq!(agent(site, "x1")["facts"]["emulations"].as_array().map(Vec::len), Some(0));
+}
+
+fn an_x86_64_agent_that_may_emulate_is_said_to(site: &mut Site) {
+    let options = AgentOptions { config: ALLOWED.to_owned(), ..AgentOptions::default() };
+    site.agent_daemon("x1").stop();
+    site.agent_config("x1", &options);
+    site.start_agent("x1");
+    assert_eq!(agent(site, "x1")["facts"]["emulations"], serde_json::json!([{ "arch": "ppc64le" }]));
+    let listed = site.cli.ok("agents list");
+    assert!(listed.contains("ppc64le (emulated)"), "{listed}");
+    let ran = site.cli.run("build far --dryrun").succeeded();
+    assert!(ran.out.contains("fits, under emulation on x86_64"), "{}", ran.out);
+    ran.says("warning: far: no native agent of ppc64le is known; x1 would build it under emulation on x86_64");
+    site.agent_daemon("x1").stop();
+    site.cli.ok("agents rm x1");
+}
+
+fn the_emulated_agent_says_so_and_needs_to_be_allowed(site: &mut Site, program: &Path) {
+    let options = AgentOptions { program: Some(program.to_owned()), ..AgentOptions::default() };
+    site.agent_with("p1", options);
+    let log = site.agent_daemon("p1").log();
+    assert!(log.contains("runs under emulation on x86_64"), "{log}");
+    let shown = site.cli.ok("agents show p1");
+    assert!(shown.contains("ppc64le, under emulation on x86_64"), "{shown}");
+    let ran = site.cli.run("build far --dryrun").succeeded();
+    assert!(ran.out.contains("allow_emulation = [\"ppc64le\"]"), "{}", ran.out);
+    site.agent_daemon("p1").stop();
+    site.agent_config("p1", &AgentOptions { config: ALLOWED.to_owned(), ..AgentOptions::default() });
+    site.start_agent("p1");
+}
+
+fn it_builds(site: &mut Site) {
+    site.cli.run("build far --detach").succeeded().says("p1 would build it under emulation on x86_64");
+    let build = eventually("the build to end", BUILT, || {
+        std::thread::sleep(Duration::from_secs(1));
+        let build = site.cli.json("builds show 1");
+        ["succeeded", "failed", "cancelled"].contains(&text(&build["state"], "name")).then_some(build)
+    });
+    let log = site.cli.ok("builds logs 1");
+    let tail: Vec<&str> = log.lines().rev().take(40).collect();
+    assert_eq!(build["state"]["name"], "succeeded", "{build:#}\n{tail:#?}");
+    assert_eq!(build["attempts"][0]["emulated_on"], "x86_64");
+    let second = log.lines().nth(1).unwrap_or_default();
+    assert!(second.starts_with("warning: built under emulation: programs of ppc64le ran on x86_64"), "{second}");
+    let warnings = build["warnings"].as_array().expect("a list");
+    assert!(warnings.iter().any(|one| one.as_str().is_some_and(|one| one.contains("4 to 8 times"))), "{warnings:?}");
+    site.scratch_is_cleared("p1");
+}
+
+fn what_it_left_says_how_it_was_built(site: &Site) {
+    let (_, version) = debian();
+    let dir = site.install_dir().join(format!("netboot/debian{version}/ppc64le/far"));
+    let record = fs::read_to_string(dir.join("current/build.json")).expect("there is a record");
+    let record: Value = serde_json::from_str(&record).expect("it is JSON");
+    assert_eq!((&record["emulation"]["on"], &record["agent"]["emulated_on"]), (&"x86_64".into(), &"x86_64".into()));
+    let manifest = fs::read_to_string(dir.join("current/manifest.json")).expect("there is a manifest");
+    assert!(
+        manifest.lines().next().is_some_and(|head| head.contains("\"emulated_on\":\"x86_64\"")),
+        "its head says so"
+    );
+    let generation = site.cli.json("generations show far 1");
+    assert_eq!(generation["emulated_on"], "x86_64");
+    let program = fs::read(dir.join("rootimg/bin/true")).expect("the image has programs");
+    assert_eq!((program[5], program[18]), (1, 21), "they are of ppc64le");
+    assert!(dir.join("rootimg.cpio.gz").exists() && dir.join("initrd-stateless.gz").exists());
+}
+
+fn agent(site: &Site, name: &str) -> Value {
+    let agents = site.cli.json("agents list");
+    let found = agents.as_array().and_then(|all| all.iter().find(|agent| text(agent, "name") == name).cloned());
+    found.unwrap_or_else(|| panic!("no agent {name} in {agents}"))
+}
