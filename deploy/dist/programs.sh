@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the programs of a release, or some of them, for one architecture into a folder, without shared libraries, so that they run
-# on nodes with an older libc, and without line tables, which are four fifths of them.
+# Builds the programs of a release, or some of them, for one architecture into a folder, without shared libraries, so that
+# they run on nodes with an older libc, and without line tables, which are four fifths of them.
 # usage: programs.sh x86_64|powerpc64le OUT [PROGRAM...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."

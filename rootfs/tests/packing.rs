@@ -292,7 +292,7 @@ fn a_full_disk_is_told_and_leaves_the_old_archive() {
             assert_fails_cleanly(&tree, &tiny, &PackRecipe { compression, ..recipe() }, "No space left");
         }
     });
-    run(Command::new("umount").arg(&tiny));
+    run(Command::new("umount").arg("--lazy").arg(&tiny));
     result.unwrap();
 }
 

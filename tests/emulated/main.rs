@@ -2,7 +2,7 @@
 //! coordinator, with one whole build; and what is said of emulation before it begins.
 //!
 //! One test and one site, as each step needs the one before. Emulation is slow: this is minutes of processor time, so the
-//! packages are the thinned ones of the chaos run.
+//! packages are thinned ones.
 
 mod binfmt;
 
@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use binfmt::Registered;
 use serde_json::Value;
-use tests::packages::{Packages, repository};
+use tests::packages::{self, Packages};
 use tests::{AgentOptions, Site, Web, debian, eventually, text};
 
 /// How long the build may take: on two cores that nobody else uses it takes a few minutes.
 const BUILT: Duration = Duration::from_secs(3600);
 
-const PKGLIST: &str = "linux-image-powerpc64le\ndracut\ndracut-network\nisc-dhcp-client\niproute2\nprocps\n\
-    nfs-common\nwget\nkmod\nudev\nmount\n";
+const ARCH: &str = "ppc64le";
 
 const ALLOWED: &str = "allow_emulation = [\"ppc64el\"]\nmin_scratch_free = 1500000000\n";
 
@@ -52,8 +51,8 @@ fn cross_compiled() -> PathBuf {
 
 fn define(site: &Site) {
     let (codename, version) = debian();
-    let list = site.write("lists/far.pkglist", PKGLIST);
-    let packages = Web::serve(&repository(&codename, "ppc64le", Packages::Thin)).url("");
+    let list = site.write("lists/far.pkglist", &packages::pkglist(ARCH));
+    let packages = Web::serve(&packages::repository(&codename, ARCH, Packages::Thin)).url("");
     let osvers = format!("osvers=debian{version}");
     let (pkgdir, list) = (format!("pkgdir=[trusted=yes] {packages} ./"), format!("pkglist={}", list.display()));
     let args = ["osimage", "create", "far", "provmethod=netboot", "osarch=ppc64le", "profile=far"];
