@@ -12,20 +12,33 @@ use std::path::{Path, PathBuf};
 /// Below the install root.
 const PROOF: &str = ".imgctl/proof";
 
-/// Makes the folder in place of an earlier run's; returns its path relative to the install root. Blocking.
+/// Makes the folder, and clears an earlier run's away; returns its path relative to the install root. Blocking.
 pub fn renew(install_dir: &Path) -> io::Result<PathBuf> {
     let proof = install_dir.join(PROOF);
-    if proof.exists() {
-        rootfs::remove::remove_tree(&proof).map_err(io::Error::other)?;
-    }
     DirBuilder::new().recursive(true).mode(0o711).create(&proof)?;
     fs::set_permissions(&proof, Permissions::from_mode(0o711))?;
     let mut secret = [0u8; 16];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
-    let relative = Path::new(PROOF).join(hex::encode(secret));
-    fs::create_dir(install_dir.join(&relative))?;
-    fs::set_permissions(install_dir.join(&relative), Permissions::from_mode(0o777))?;
-    Ok(relative)
+    let name = hex::encode(secret);
+    fs::create_dir(proof.join(&name))?;
+    // Who may write there may not remove what another one has written.
+    fs::set_permissions(proof.join(&name), Permissions::from_mode(0o1777))?;
+    clear_all_but(&proof, &name);
+    Ok(Path::new(PROOF).join(name))
+}
+
+/// As far as it goes: agents write there at this moment, and what one of them left must not keep the coordinator from
+/// starting. Trials are plain files, so one level is all that is looked at.
+fn clear_all_but(proof: &Path, newest: &str) {
+    for earlier in fs::read_dir(proof).into_iter().flatten().flatten().filter(|entry| entry.file_name() != newest) {
+        for left in fs::read_dir(earlier.path()).into_iter().flatten().flatten() {
+            // The folder tells below.
+            let _ = fs::remove_file(left.path());
+        }
+        if let Err(error) = fs::remove_dir(earlier.path()) {
+            tracing::warn!(folder = %earlier.path().display(), %error, "what agents wrote for an earlier run stays");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +52,10 @@ mod tests {
         fs::write(install.path().join(&earlier).join("left"), "x").unwrap();
         let newest = renew(install.path()).unwrap();
         assert!(newest.is_relative() && newest != earlier && !install.path().join(&earlier).exists());
+        // What can't be cleared away keeps nobody from starting.
+        fs::create_dir_all(install.path().join(&newest).join("deep/er")).unwrap();
+        let newest = renew(install.path()).unwrap();
         let mode = |path: &Path| install.path().join(path).metadata().unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&newest), mode(Path::new(PROOF))), (0o777, 0o711));
+        assert_eq!((mode(&newest), mode(Path::new(PROOF))), (0o1777, 0o711));
     }
 }

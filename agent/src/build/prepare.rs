@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use model::emulation;
 use model::plan::BuildPlan;
+use rustix::mount::{UnmountFlags, unmount};
 
 use super::context::{Context, State};
 use super::emulated;
@@ -115,6 +116,10 @@ fn show_install(order: &Order, plan: &BuildPlan, log: &StageLog<'_>) -> Result<(
     mounts.bind_read_only(seen, &plan.install_dir)?;
     // It stays until the namespace ends.
     mounts.keep();
+    if order.mount.is_some() {
+        // Read-write it is only under the archive, which is open already.
+        unmount(seen, UnmountFlags::DETACH).map_err(|errno| StageError::file("unmount", seen)(errno.into()))?;
+    }
     log.say(format!("install root {} in view, read-only", plan.install_dir.display()));
     Ok(())
 }

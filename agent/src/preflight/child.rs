@@ -26,19 +26,31 @@ pub async fn ask(program: &Path, question: &Question, limit: Duration) -> (Seen,
         Ok(child) => child,
         Err(error) => return (not_looked_at(&format!("cannot start `unshare`: {error}")), None),
     };
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
     match tokio::time::timeout(limit, answer(&mut child, question)).await {
-        Ok(Ok(seen)) => (seen, None),
+        Ok(Ok(seen)) => {
+            // It has ended, and its number may be another's.
+            group.0 = None;
+            (seen, None)
+        }
         Ok(Err(error)) => (not_looked_at(&error.to_string()), None),
         Err(_) => {
-            if let Some(group) = group {
-                // All of it may have gone in this moment.
-                let _ = kill_process_group(group, Signal::KILL);
-            }
             let what = question.export.as_ref().map_or_else(String::new, |export| format!(" ({})", export.source));
             let detail =
                 format!("`{}`{what} gave no answer within {} s", question.install_dir.display(), limit.as_secs());
             (Seen::nothing(vec![INSTALL_NO_ANSWER.found(detail)]), Some(child))
+        }
+    }
+}
+
+/// All that a child started, `mount` and its helper too: ended with this, also where nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // All of it may have gone in this moment.
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

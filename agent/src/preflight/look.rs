@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use model::agent::{Condition, InstallView};
+use model::agent::{Condition, Effect, InstallView};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::conditions::{INSTALL_MOUNT_FAILED, INSTALL_NOT_MOUNTED};
+use super::conditions::{INSTALL_MOUNT_FAILED, INSTALL_NOT_MOUNTED, INSTALL_NOT_OURS};
 use super::export::Export;
 use super::trial::{self, Trial};
 use super::{Question, Seen, Way};
@@ -28,8 +28,9 @@ pub fn look(question: &Question) -> Seen {
         let proof = question.proof.as_deref();
         match trial::run(&question.install_dir, proof, mount) {
             Ok(trial) => return seen(install, Way::There(question.install_dir.clone()), trial),
-            // Who says where it is must know.
-            Err(condition) if question.install != Install::Auto && question.export.is_none() => {
+            // Who says where it is must know; but not of data that comes back wrong.
+            Err(condition) if is_believed(question) && condition.name == INSTALL_NOT_OURS.name => {
+                let condition = Condition { effect: Effect::Note, ..condition };
                 let trial = Trial { writable: false, conditions: vec![condition] };
                 return seen(install, Way::There(question.install_dir.clone()), trial);
             }
@@ -64,6 +65,15 @@ fn there(question: &Question, mount: Option<&MountPoint>) -> Option<InstallView>
         Install::Nfs => (by_nfs || question.export.is_none()).then_some(InstallView::Nfs),
         Install::Auto if by_nfs => Some(InstallView::Nfs),
         Install::Auto => is_root(folder).then_some(InstallView::Local),
+    }
+}
+
+/// Whether the configuration alone says where it is.
+fn is_believed(question: &Question) -> bool {
+    match question.install {
+        Install::Local => true,
+        Install::Nfs => question.export.is_none(),
+        Install::Auto | Install::None => false,
     }
 }
 
@@ -110,6 +120,9 @@ mod tests {
         assert_eq!(words(&at(Install::Auto)), (InstallView::None, false, vec!["install-not-ours"]));
         assert_eq!(words(&at(Install::Local)), (InstallView::Local, false, vec!["install-not-ours"]));
         assert_eq!(words(&at(Install::Nfs)), (InstallView::Nfs, false, vec!["install-not-ours"]));
+        let offered = Question { export: Export::of("mn:/i", ""), ..question(Install::Local, folder.path()) };
+        assert_eq!(look(&offered).install, InstallView::Local);
+        assert_eq!(look(&offered).conditions[0].effect, Effect::Note);
         fs::create_dir(folder.path().join("proof")).unwrap();
         assert_eq!(words(&at(Install::Auto)), (InstallView::Local, true, vec![]));
     }

@@ -1,7 +1,7 @@
 //! What is tried on an install root that is in view: whose it is, writing, reading back, room, clocks.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,8 @@ use crate::sys::probe::{human, space};
 
 /// What is written, and read back. So short a file is what a server with the READ_PLUS fault returns empty.
 const WORDS: &[u8] = b"imgctl";
+/// More than that doesn't come back from a server in its senses.
+const LONGEST: u64 = 64;
 /// No archive of an image fits in less, in bytes.
 const LEAST_ROOM: u64 = 1 << 30;
 /// Clocks may differ by so much.
@@ -78,7 +80,10 @@ struct Written {
 }
 
 fn write(folder: &Path) -> io::Result<Written> {
-    let path = folder.join(format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id()));
+    // Everybody writes there: nothing that is there already is opened, whatever it leads to.
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).map_err(io::Error::other)?;
+    let path = folder.join(hex::encode(name));
     let outcome = written(&path);
     // A server that can't remove it clears it away at its next start.
     let _ = fs::remove_file(&path);
@@ -86,7 +91,7 @@ fn write(folder: &Path) -> io::Result<Written> {
 }
 
 fn written(path: &Path) -> io::Result<Written> {
-    let mut file = File::create(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     file.write_all(WORDS)?;
     file.sync_all()?;
     let now = SystemTime::now();
@@ -94,7 +99,10 @@ fn written(path: &Path) -> io::Result<Written> {
     fadvise(&file, 0, None, Advice::DontNeed)?;
     let found = file.metadata()?;
     // What can't be read back is a fault of the data, like what is read back wrong.
-    let back = fs::read(path).unwrap_or_default();
+    let mut back = Vec::new();
+    if file.seek(SeekFrom::Start(0)).and_then(|_| (&file).take(LONGEST).read_to_end(&mut back)).is_err() {
+        back.clear();
+    }
     Ok(Written { back, owner: found.uid(), modified: found.modified()?, now })
 }
 

@@ -105,6 +105,12 @@ fn emulated_on(record: &Path) -> Option<String> {
     }
     // It comes out of the archive and may be anything.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // A device may act on being opened, so it is looked at before.
+    let looked =
+        File::from(rustix::fs::open(record, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?);
+    if !looked.metadata().ok()?.is_file() {
+        return None;
+    }
     let file = File::from(rustix::fs::open(record, flags, Mode::empty()).ok()?);
     let record: Record = serde_json::from_reader(BufReader::new(file.take(MAX_RECORD))).ok()?;
     record.emulation.map(|emulation| emulation.on).filter(|on| on.len() <= MAX_NAME)

@@ -1,5 +1,6 @@
 //! Keeps records small enough for the store: whatever agents and resolvers say is cut to a budget of bytes.
 
+use model::agent::{AgentFacts, Condition};
 use model::build::{Build, Failure, PublishedArchive};
 use model::initrd::InitrdReport;
 
@@ -20,6 +21,10 @@ const WARNING: usize = 200;
 const INITRDS: usize = 4;
 const DRIVERS: usize = 60;
 const NAME: usize = 40;
+/// What an agent's preflight found: so many, and of each the detail and the remedy in bytes.
+const CONDITIONS: usize = 12;
+const DETAIL: usize = 250;
+const REMEDY: usize = 300;
 
 /// The text, cut to at most `bytes` at a character's end.
 pub(super) fn clipped(text: &str, bytes: usize) -> String {
@@ -31,6 +36,30 @@ pub(super) fn clipped(text: &str, bytes: usize) -> String {
         cut -= 1;
     }
     format!("{}…", &text[..cut])
+}
+
+/// Conditions within their budget.
+pub(super) fn conditions(conditions: Vec<Condition>) -> Vec<Condition> {
+    let clip = |Condition { name, effect, detail, remedy }| Condition {
+        name: clipped(&name, NAME),
+        effect,
+        detail: clipped(&detail, DETAIL),
+        remedy: clipped(&remedy, REMEDY),
+    };
+    conditions.into_iter().take(CONDITIONS).map(clip).collect()
+}
+
+/// Facts whose free texts are within their budget.
+pub(super) fn facts(facts: AgentFacts) -> AgentFacts {
+    let mut facts = AgentFacts { conditions: conditions(facts.conditions), ..facts };
+    facts.emulations.truncate(CONDITIONS);
+    for fault in facts.emulations.iter_mut().filter_map(|emulation| emulation.fault.as_mut()) {
+        fault.name = clipped(&fault.name, NAME);
+        fault.cause = clipped(&fault.cause, DETAIL);
+        fault.remedy = clipped(&fault.remedy, REMEDY);
+    }
+    facts.emulated_on = facts.emulated_on.map(|on| clipped(&on, NAME));
+    facts
 }
 
 /// A failure within its budget; of the lines the last ones stay.

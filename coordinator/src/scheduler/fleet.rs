@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::desk::Desk;
 use super::links::Link;
-use super::{Refused, SessionId};
+use super::{Refused, SessionId, clip};
+use crate::chain::chain;
 use crate::store::StoreError;
 
 /// Records in one write.
@@ -74,6 +75,7 @@ impl Desk {
         session: SessionId,
         survey: Survey,
     ) -> Result<(), StoreError> {
+        let survey = Survey { conditions: clip::conditions(survey.conditions), ..survey };
         if !self.links.survey(agent, session, &survey, Instant::now()) {
             return Ok(());
         }
@@ -83,7 +85,14 @@ impl Desk {
         }
         let found = move |facts| AgentFacts { install, conditions: conditions.clone(), ..facts };
         let change = |record: AgentRecord| AgentRecord { facts: record.facts.map(&found), ..record };
-        self.parts.store.change_agent(agent, change).await.map(drop)
+        match self.parts.store.change_agent(agent, change).await {
+            // What an agent says of its node must not end the coordinator.
+            Err(error @ StoreError::TooLarge { .. }) => {
+                tracing::warn!(%agent, error = chain(&error), "not written down")
+            }
+            written => drop(written?),
+        }
+        Ok(())
     }
 
     /// Drains an agent, or gives it work again.

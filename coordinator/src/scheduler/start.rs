@@ -24,6 +24,7 @@ impl Desk {
     /// Takes an agent's session on and settles what becomes of each attempt that either side believes it has.
     pub(super) async fn greet(&mut self, greeting: Greeting) -> Result<Welcome, Refused> {
         let Greeting { agent, facts, running, lost, outbox } = greeting;
+        let facts = clip::facts(facts);
         let heard = |record| AgentRecord { facts: Some(facts.clone()), last_seen_ms: now_ms(), ..record };
         let record = self.parts.store.change_agent(&agent, heard).await?;
         let record = record.ok_or_else(|| Refused::UnknownAgent(agent.clone()))?;

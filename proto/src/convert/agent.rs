@@ -127,7 +127,7 @@ impl TryFrom<v1::Condition> for Condition {
 
     fn try_from(wire: v1::Condition) -> Result<Self, FieldViolation> {
         let v1::Condition { name, effect, detail, remedy } = wire;
-        Ok(Self { name, effect: effect_of_word(&effect)?, detail, remedy })
+        Ok(Self { name, effect: effect_of_word(&effect), detail, remedy })
     }
 }
 
@@ -146,10 +146,10 @@ impl TryFrom<v1::Survey> for Survey {
     }
 }
 
-fn effect_of_word(word: &str) -> Result<Effect, FieldViolation> {
+/// A word that only a newer agent knows keeps it from nothing that this coordinator could name.
+fn effect_of_word(word: &str) -> Effect {
     let all = [Effect::Note, Effect::NoPublish, Effect::NoInstall, Effect::NoBuilds];
-    let known = all.into_iter().find(|effect| effect.as_str() == word);
-    known.ok_or_else(|| FieldViolation::new("effect", format_args!("`{word}` is not an effect of a condition")))
+    all.into_iter().find(|effect| effect.as_str() == word).unwrap_or(Effect::Note)
 }
 
 impl From<AgentView> for v1::Agent {
