@@ -35,7 +35,7 @@ fn options_hold_for_one_build_unless_they_are_saved() {
     let plan = &dry[0]["plan"];
     assert_eq!(attribute(plan, "netdrivers")["origin"], json!({"kind": "once"}));
     assert_eq!((&plan["drivers"]["named"], &plan["wish"]["root_limit"]), (&json!(["ice"]), &json!("50%")));
-    assert_eq!(dry[0]["agents"], json!([{"agent": "n1", "lacks": []}]));
+    assert_eq!(dry[0]["agents"], json!([{"agent": "n1", "lacks": [], "emulated_on": null}]));
     let shown = site.cli.run("genimage a -n ice -t 10m --agent n1 --dryrun").says("-t has no effect").succeeded().out;
     assert!(shown.contains("netdrivers=ice  (for this build alone)") && shown.contains("fits"), "{shown}");
     let resolved = site.cli.json("resolve a --set kernelver=6.1.0-1-amd64");
