@@ -3,6 +3,8 @@
 
 use model::agent::{Condition, Effect};
 
+use crate::sys::probe;
+
 /// A kind of condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
@@ -91,27 +93,13 @@ pub const INSTALL_NOT_LOOKED_AT: Kind =
 pub const COORDINATOR_CLOCK: Kind =
     kind("coordinator-clock", Effect::Note, "run chrony or ntpd on both; certificates depend on the time");
 /// The scratch disk is full.
-pub const SCRATCH_SPACE: Kind = kind(
-    "scratch-space",
-    Effect::NoBuilds,
-    "clear the scratch disk, set `scratch` in agent.toml to a larger one, or lower `min_scratch_free`",
-);
+pub const SCRATCH_SPACE: Kind = kind("scratch-space", Effect::NoBuilds, probe::SPACE_HINT);
 /// The scratch disk can't hold what a root image has.
-pub const SCRATCH_REFUSES: Kind = kind(
-    "scratch-refuses",
-    Effect::NoBuilds,
-    "set `scratch` in agent.toml to a folder on a local disk (ext4, xfs) or tmpfs; NFS and user-mapped mounts \
-     can't keep owners and capabilities, and in a container the agent needs CAP_MKNOD and CAP_SETFCAP",
-);
+pub const SCRATCH_REFUSES: Kind = kind("scratch-refuses", Effect::NoBuilds, probe::REFUSES_HINT);
 /// A mount option is in the way.
-pub const SCRATCH_OPTION: Kind = kind(
-    "scratch-option",
-    Effect::NoBuilds,
-    "mount the scratch disk without `noexec`, `nodev` and `nosuid`, or set `scratch` in agent.toml",
-);
+pub const SCRATCH_OPTION: Kind = kind("scratch-option", Effect::NoBuilds, probe::OPTION_HINT);
 /// The scratch folder itself.
-pub const SCRATCH_FOLDER: Kind =
-    kind("scratch-folder", Effect::NoBuilds, "make the folder writable for root or set `scratch` in agent.toml");
+pub const SCRATCH_FOLDER: Kind = kind("scratch-folder", Effect::NoBuilds, probe::FOLDER_HINT);
 
 /// All of them.
 pub const ALL: [Kind; 16] = [

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::exec::{Cmd, CmdError};
 
 /// Options where nobody says others. `vers=4.1`: with 4.2 some servers return wrong data. `soft` with `timeo` and
-/// `retrans`: a server that is away for less than three minutes is waited for, after that reads and writes fail and
+/// `retrans`: by nfs(5) a server that is away for less than three minutes is waited for, after that reads and writes fail and
 /// the build with them; a hard mount would hang, its processes and its end as well. What a soft mount may lose is seen, as
 /// every archive is synced and its digest compared.
 pub const OPTIONS: &str = "vers=4.1,soft,timeo=300,retrans=5,nosuid,nodev,noatime";

@@ -13,6 +13,18 @@ use rustix::fs::{CWD, FileType, Mode, StatVfsMountFlags, XattrFlags, makedev, mk
 /// `cap_net_raw+ep`, as the kernel stores it: version 2 with the effective flag, then two 32-bit pairs.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// What to do about each [`ProbeError`]; conditions of preflight say the same.
+pub const SPACE_HINT: &str =
+    "clear the scratch disk, set `scratch` in agent.toml to a larger one, or lower `min_scratch_free`";
+/// As above.
+pub const REFUSES_HINT: &str = "set `scratch` in agent.toml to a folder on a local disk (ext4, xfs) or tmpfs; NFS and user-mapped mounts \
+     can't keep owners and capabilities, and in a container the agent needs CAP_MKNOD and CAP_SETFCAP";
+/// As above.
+pub const OPTION_HINT: &str =
+    "mount the scratch disk without `noexec`, `nodev` and `nosuid`, or set `scratch` in agent.toml";
+/// As above.
+pub const FOLDER_HINT: &str = "make the folder writable for root or set `scratch` in agent.toml";
+
 /// Why a folder can't hold a root image.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -60,17 +72,10 @@ impl ProbeError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Space { .. } => {
-                "clear the scratch disk, set `scratch` in agent.toml to a larger one, or lower `min_scratch_free`"
-            }
-            Self::Refuses { .. } => {
-                "set `scratch` in agent.toml to a folder on a local disk (ext4, xfs) or tmpfs; NFS and user-mapped mounts \
-                 can't keep owners and capabilities, and in a container the agent needs CAP_MKNOD and CAP_SETFCAP"
-            }
-            Self::Option { .. } => {
-                "mount the scratch disk without `noexec`, `nodev` and `nosuid`, or set `scratch` in agent.toml"
-            }
-            Self::Folder { .. } => "make the folder writable for root or set `scratch` in agent.toml",
+            Self::Space { .. } => SPACE_HINT,
+            Self::Refuses { .. } => REFUSES_HINT,
+            Self::Option { .. } => OPTION_HINT,
+            Self::Folder { .. } => FOLDER_HINT,
         }
     }
 }
