@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::conditions::{INSTALL_NO_ANSWER, INSTALL_NOT_LOOKED_AT};
 use super::{Question, Seen, look};
-use crate::sys::exec::SEARCH_PATH;
+use crate::sys::unshare::unshared;
 
 /// How long the install root may take to answer. A server that is only busy needs less, and so does a first mount.
 pub const ANSWERS: Duration = Duration::from_secs(20);
@@ -60,20 +60,7 @@ fn not_looked_at(why: &str) -> Seen {
 }
 
 fn start(program: &Path) -> io::Result<Child> {
-    Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--"])
-        .arg(program)
-        .arg("preflight")
-        .env_clear()
-        .env("PATH", SEARCH_PATH)
-        .env("LANG", "C.UTF-8")
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+    unshared(&[], program).arg("preflight").stderr(Stdio::null()).spawn()
 }
 
 async fn answer(child: &mut Child, question: &Question) -> io::Result<Seen> {

@@ -6,3 +6,4 @@ pub mod mount;
 pub mod probe;
 pub mod process;
 mod stream;
+pub mod unshare;

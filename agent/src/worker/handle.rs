@@ -4,16 +4,15 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, DuplexStream, duplex};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio_util::either::Either;
 
 use super::report::Report;
-use crate::sys::exec::SEARCH_PATH;
+use crate::sys::unshare::unshared;
 
 /// How long a killed namespace may take to go; a process in a system call on a dead NFS server takes longest.
 const LINGER: Duration = Duration::from_secs(60);
@@ -88,20 +87,9 @@ impl Worker {
     /// Starts a worker on `order`. `program` is the agent's executable: usually `/proc/<pid>/exe`, which stays the same
     /// file when a newer one is installed in its place.
     pub fn start(program: &Path, order: &Path) -> Result<Self, HandleError> {
-        let mut child = Command::new("unshare")
-            .args(["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private", "--"])
-            .arg(program)
+        let mut child = unshared(&["--pid", "--ipc", "--uts", "--fork", "--kill-child"], program)
             .args(["worker", "--order"])
             .arg(order)
-            .env_clear()
-            .env("PATH", SEARCH_PATH)
-            .env("LANG", "C.UTF-8")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .map_err(HandleError::Start)?;
         let missing = || HandleError::Start(io::Error::other("no pipe"));
