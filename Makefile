@@ -32,13 +32,13 @@ emulated: ## the agent as a ppc64le program under qemu-user, with one whole buil
 
 lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	deploy/tools/install.sh lab
-	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
+	deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --locked
 	STAGE=$(STAGE) cargo run -q -p tests --example lab --locked -- lab
 
 lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	deploy/tools/install.sh lab
-	deploy/dist/programs.sh powerpc64le target/programs/powerpc64le
+	deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --locked
 	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-rpm} cargo run -q -p tests --example lab --locked -- rpm
 

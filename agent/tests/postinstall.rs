@@ -122,7 +122,8 @@ fn a_folder_that_was_made_to_mount_on_is_removed_again() {
     if outside("a_folder_that_was_made_to_mount_on_is_removed_again") {
         return;
     }
-    let install = Path::new("/").join(format!("imgctl-test-{}", std::process::id()));
+    let install = tempfile::Builder::new().prefix("imgctl-test-").tempdir_in("/").unwrap().keep();
+    fs::remove_dir(&install).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let script = "#!/bin/sh\nset -e\n! touch $(dirname $1)/written 2>/dev/null\ntouch $1/etc/marked\n";
     run(&plan(&install, &install.join("netboot/debian12/test"), script), scratch.path());

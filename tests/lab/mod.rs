@@ -19,5 +19,5 @@ pub use guest::{Guest, GuestOptions};
 pub use mn::{Mn, MnOptions, lay_packages};
 pub use network::Network;
 pub use nfs::{Access, Nfs};
-pub use node::{Mounts, Node, NodeOptions};
+pub use node::{AgentFrom, Mounts, Node, NodeOptions};
 pub use qga::Answer;

@@ -20,6 +20,9 @@ const BOOT: Duration = Duration::from_secs(400);
 /// How long one command may take that does little.
 const SHORT: Duration = Duration::from_secs(300);
 
+/// Where the package lies on a node that has one.
+const PACKAGE: &str = "/root/imgctl-agent.deb";
+
 /// The unit of a node that has a program instead of a package.
 const UNIT: &str = include_str!("../../deploy/systemd/imgctl-agent.service");
 
@@ -32,12 +35,21 @@ pub struct NodeOptions {
     pub number: u8,
     /// MiB.
     pub memory: u32,
-    /// The agent's program, if it is not this workspace's own.
-    pub program: Option<PathBuf>,
+    /// Where its agent comes from.
+    pub agent: AgentFrom,
     /// Who mounts the install root.
     pub mounts: Mounts,
-    /// Further lines of `agent.toml`.
+    /// Lines of `agent.toml`; without any it stays as it comes.
     pub config: String,
+}
+
+/// Where the agent of a node comes from.
+#[derive(Debug, Clone)]
+pub enum AgentFrom {
+    /// The program of this workspace and its unit.
+    Workspace,
+    /// A .deb, which is installed as an administrator would.
+    Package(PathBuf),
 }
 
 /// Who mounts the install root of a node.
@@ -82,6 +94,8 @@ impl Node {
         let (token, fingerprint) = (text(&token, "token"), text(&token, "ca_fingerprint"));
         let coordinator = &mn.site.cli.coordinator;
         let join = format!("join --coordinator {coordinator} --token {token} --ca-fingerprint {fingerprint}");
+        let install = format!("test ! -e {PACKAGE} || dpkg -i {PACKAGE}");
+        self.guest.ok(&install, SHORT);
         let mount = "test ! -e /etc/systemd/system/install.mount || systemctl enable --now install.mount";
         self.guest.ok(mount, SHORT);
         self.guest.ok(&format!("imgctl-agent {join} && systemctl enable --now imgctl-agent"), SHORT);
@@ -124,7 +138,7 @@ fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
         fs::create_dir_all(path.parent().expect("it is below the folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     };
-    let NodeOptions { name, number, mounts, config, .. } = options;
+    let NodeOptions { name, number, mounts, config, agent, .. } = options;
     if *mounts == Mounts::Node {
         write("etc/systemd/system/install.mount", INSTALL_MOUNT);
     }
@@ -132,17 +146,24 @@ fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
     write("etc/hosts", &format!("127.0.0.1 localhost\n{MN} mn\n{} {name}\n", address(*number)));
     let lan = format!("[Match]\nName=eth0\n[Network]\nAddress={}/24\nLinkLocalAddressing=no\n", address(*number));
     write("etc/systemd/network/lan.network", &lan);
-    write("etc/systemd/system/imgctl-agent.service", UNIT);
-    let coordinator = &mn.site.cli.coordinator;
-    write("etc/imgctl/agent.toml", &format!("coordinator = {coordinator:?}\nname = {name:?}\n{config}"));
-    let started = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
-    let program = folder.join(started.expect("the unit starts a program"));
-    fs::create_dir_all(program.parent().expect("it is below the folder")).expect("a folder");
-    match &options.program {
-        Some(made) => drop(fs::copy(made, &program).expect("a copy")),
-        None => without_symbols(&binary("imgctl-agent"), &program),
+    if !config.is_empty() {
+        write("etc/imgctl/agent.toml", config);
     }
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    match agent {
+        AgentFrom::Package(package) => {
+            let to = folder.join(PACKAGE.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("it is below the folder")).expect("a folder");
+            fs::copy(package, to).expect("a copy");
+        }
+        AgentFrom::Workspace => {
+            write("etc/systemd/system/imgctl-agent.service", UNIT);
+            let started = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
+            let program = folder.join(started.expect("the unit starts a program"));
+            fs::create_dir_all(program.parent().expect("it is below the folder")).expect("a folder");
+            without_symbols(&binary("imgctl-agent"), &program);
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+    }
     // Whole sectors; tar pads to that anyway.
     let mut tar = Command::new("tar");
     tar.args(["--owner=0", "--group=0", "--numeric-owner", "-cf"]).arg(&archive).arg("-C").arg(folder).arg(".");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tests::lab::{Access, Mn, Mounts, Node, NodeOptions, disk};
+use tests::lab::{Access, AgentFrom, Mn, Mounts, Node, NodeOptions, disk};
 use tests::{debian, text};
 
 use crate::builds::{Build, stages};
@@ -71,11 +71,12 @@ impl Lab {
     pub(crate) fn start(mn: Mn, arches: &[&str]) -> Self {
         let mut nodes = Vec::new();
         for arch in arches {
-            let program = (*arch == "ppc64le").then(program);
             // One of each kind.
-            let (number, name, mounts) =
-                if *arch == "ppc64le" { (2, "np", Mounts::Node) } else { (1, "nx", Mounts::Agent) };
-            let options = NodeOptions { name, number, memory: 2048, program, mounts, config: String::new() };
+            let (number, name, mounts, agent) = match *arch {
+                "ppc64le" => (2, "np", Mounts::Node, AgentFrom::Package(package())),
+                _ => (1, "nx", Mounts::Agent, AgentFrom::Workspace),
+            };
+            let options = NodeOptions { name, number, memory: 2048, agent, mounts, config: String::new() };
             let mut node = Node::new(&mn, &disk(arch), &options);
             node.guest.switch_on();
             mn.osimage("small", arch, &[]);
@@ -94,11 +95,15 @@ impl Lab {
     }
 }
 
-/// The agent for ppc64le, which `make programs` leaves here.
-fn program() -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/programs/powerpc64le/imgctl-agent");
-    assert!(path.exists(), "{} is not built; `make lab` builds it first", path.display());
-    path
+/// The agent's package for ppc64le, which `make lab` made.
+fn package() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lab-packages");
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("imgctl-agent_") && name.ends_with("_ppc64el.deb")
+    };
+    let found = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).find(is_it);
+    found.unwrap_or_else(|| panic!("there is no package of the agent in {}; `make lab` makes it", folder.display()))
 }
 
 fn agents(lab: &mut Lab) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::lab::{Mn, MnOptions, Mounts, Node, NodeOptions, apart, disk, lay_packages};
+use tests::lab::{AgentFrom, Mn, MnOptions, Mounts, Node, NodeOptions, apart, disk, lay_packages};
 use tests::packages::{Packages, repository};
 use tests::{arch, debian, eventually, text};
 
@@ -35,7 +35,7 @@ fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
         name: "n1",
         number: 1,
         memory: 1536,
-        program: None,
+        agent: AgentFrom::Workspace,
         mounts: Mounts::Agent,
         config: String::new(),
     };

@@ -124,10 +124,12 @@ impl Fault {
 pub fn run(arch: Arch, folder: &Path, list: impl FnOnce() -> PathBuf) -> Result<(), Fault> {
     let program = target::program(arch).ok_or(Fault::NoProgram(arch))?;
     let root = folder.join(format!(".trial-{arch}-{}", std::process::id()));
+    // Also what a crash left there: all of it is of our own making, one file in one folder.
+    let clear = || fs::remove_file(root.join(NAME)).and_then(|()| fs::remove_dir(&root));
+    let _ = clear();
     let made = make(&root, &program);
     let outcome = made.map(|()| start(&root));
-    // What a crash left is of our own making: one file in one folder.
-    let _ = fs::remove_file(root.join(NAME)).and_then(|()| fs::remove_dir(&root));
+    let _ = clear();
     let not_tried = |why: String| Fault::NotTried { arch, why };
     let outcome = outcome.map_err(|error| not_tried(format!("`{}`: {error}", root.display())))?;
     match outcome {

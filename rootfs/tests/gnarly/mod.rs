@@ -152,9 +152,7 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("rootfs-{name}-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Scratch(path)
+        Scratch(tempfile::Builder::new().prefix(&format!("rootfs-{name}-")).tempdir().unwrap().keep())
     }
 
     pub fn path(&self) -> &Path {
