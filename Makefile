@@ -33,19 +33,19 @@ emulated: ## the agent as a ppc64le program under qemu-user, with one whole buil
 lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	deploy/tools/install.sh lab
 	deploy/dist/dist.sh target/lab-packages ppc64le
-	cargo build --workspace --bins --locked
-	STAGE=$(STAGE) cargo run -q -p tests --example lab --locked -- lab
+	cargo build --workspace --bins --example lab --locked
+	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab lab
 
 lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	deploy/tools/install.sh lab
 	deploy/dist/dist.sh target/lab-packages ppc64le
-	cargo build --workspace --bins --locked
-	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-rpm} cargo run -q -p tests --example lab --locked -- rpm
+	cargo build --workspace --bins --example lab --locked
+	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-rpm} $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
 
 lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing beside dd
 	deploy/tools/install.sh lab
-	cargo build --workspace --bins --locked
-	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-bench} cargo run -q -p tests --example lab --locked -- bench
+	cargo build --workspace --bins --example lab --locked
+	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-bench} $${CARGO_TARGET_DIR:-target}/debug/examples/lab bench
 
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check

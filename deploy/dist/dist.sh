@@ -11,7 +11,8 @@ shift
 deploy/tools/install.sh dist
 # The same for every architecture, so it is made by this machine.
 rm -rf target/manual
-cargo run -q --workspace --example manual --locked -- target/manual
+cargo build -q --workspace --example manual --locked
+"${CARGO_TARGET_DIR:-target}/debug/examples/manual" target/manual
 deploy/dist/licences.sh >target/manual/licences
 rm -rf "$out"
 mkdir -p "$out"

@@ -2,7 +2,7 @@
 # Makes the packages of one architecture, .deb and .rpm, from programs that are compiled already.
 # usage: package.sh PROGRAMS MANUAL ARCH OUT
 #   PROGRAMS  folder with imgctl, imgctl-agent, imgctl-coordinator
-#   MANUAL    folder that `cargo run -p tests --example manual` wrote, and licences.sh, if it did
+#   MANUAL    folder that the example `manual` of the crate tests wrote, and licences.sh, if it did
 #   ARCH      x86_64 or powerpc64le
 # environment: VERSION instead of the one in Cargo.toml; QUICK=1 packs fast and large, for tests; SOURCE_DATE_EPOCH
 #

@@ -80,7 +80,7 @@ impl Node {
     /// A node that is off.
     pub fn new(mn: &Mn, disk: &Disk, options: &NodeOptions) -> Self {
         let folder = mn.site.path(options.name);
-        let own = own_files(mn, &folder.join("own"), options);
+        let own = own_files(&folder.join("own"), options);
         let tap = mn.network.tap(options.number);
         let mac = format!("52:54:00:61:00:{:02x}", options.number);
         let guest = GuestOptions { name: options.name, memory: options.memory, tap: tap.clone(), mac, own };
@@ -131,7 +131,7 @@ impl Node {
 }
 
 /// The archive that the first boot unpacks.
-fn own_files(mn: &Mn, folder: &Path, options: &NodeOptions) -> PathBuf {
+fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
     let archive = folder.with_extension("tar");
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
