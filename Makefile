@@ -36,6 +36,12 @@ lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS
 	cargo build --workspace --bins --example lab --locked
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab lab
 
+lab-faults: ## exports that squash root or are read-only, a server that is gone for good, the packaged units under systemd
+	deploy/tools/install.sh lab
+	deploy/dist/dist.sh target/lab-packages ppc64le
+	cargo build --workspace --bins --example lab --locked
+	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-faults} $${CARGO_TARGET_DIR:-target}/debug/examples/lab faults
+
 lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	deploy/tools/install.sh lab
 	deploy/dist/dist.sh target/lab-packages ppc64le
@@ -57,4 +63,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium dist emulated lab lab-rpm lab-bench lint bench
+.PHONY: help demo test chaos medium dist emulated lab lab-faults lab-rpm lab-bench lint bench

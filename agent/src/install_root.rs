@@ -119,9 +119,10 @@ impl Looker {
 
     /// Looks until it is dropped: at once when the coordinator says something new, now and then otherwise.
     pub async fn run(mut self) {
+        let mut hanging = None;
         loop {
             self.root.offer.mark_unchanged();
-            self.look_once().await;
+            hanging = self.look_once(hanging).await;
             tokio::select! {
                 () = tokio::time::sleep(RENEWED) => {}
                 Ok(()) = self.root.offer.changed() => {}
@@ -129,27 +130,47 @@ impl Looker {
         }
     }
 
-    /// Returns when nothing of the look is left, however late.
-    async fn look_once(&self) {
+    /// Looks at the scratch folder, and at the install root unless an earlier look still hangs there: nobody else is sent
+    /// to hang as well. Gives what hangs now.
+    async fn look_once(&self, hanging: Option<Hanging>) -> Option<Hanging> {
         let mut conditions: Vec<Condition> = scratch_of(&self.root.config).await.into_iter().collect();
-        let (seen, hung) = self.root.ask(self.root.proof()).await;
-        conditions.extend(seen.conditions);
+        let (seen, hung) = match hanging.and_then(Hanging::still) {
+            Some(Hanging { seen, child }) => (seen, Some(child)),
+            None => self.root.ask(self.root.proof()).await,
+        };
+        conditions.extend(seen.conditions.iter().cloned());
         self.tell(Survey { install: seen.install, conditions });
-        if let Some(mut hung) = hung {
-            // Nobody else is sent to hang there.
-            let _ = hung.wait().await;
-        }
+        hung.map(|child| Hanging { seen, child })
     }
 
     fn tell(&self, survey: Survey) {
         self.found.send_if_modified(|last| {
             let new = last.as_ref() != Some(&survey);
             if new {
-                survey.conditions.iter().for_each(|condition| tracing::warn!("{condition}; {}", condition.remedy));
+                let known = |found: &Condition| {
+                    last.iter().flat_map(|last| &last.conditions).any(|condition| condition.name == found.name)
+                };
+                // A figure in it that changes is no news for the log.
+                survey.conditions.iter().filter(|found| !known(found)).for_each(|condition| {
+                    tracing::warn!("{condition}; {}", condition.remedy);
+                });
                 *last = Some(survey);
             }
             new
         });
+    }
+}
+
+/// A look that was given up, while the kernel still holds whoever looks.
+#[derive(Debug)]
+struct Hanging {
+    seen: Seen,
+    child: tokio::process::Child,
+}
+
+impl Hanging {
+    fn still(mut self) -> Option<Self> {
+        matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 }
 
@@ -196,9 +217,26 @@ mod tests {
         let mut config = Config::new("mn:7443", "/nowhere/at/all");
         config.install = Install::None;
         let (looker, mut found) = Looker::new(root(config, v1::InstallOffer::default()));
-        looker.look_once().await;
+        looker.look_once(None).await;
         found.first().await;
         let names: Vec<_> = found.now().conditions.into_iter().map(|condition| condition.name).collect();
         assert_eq!(names, ["scratch-folder"]);
+    }
+
+    #[tokio::test]
+    async fn while_a_look_hangs_nobody_else_is_sent_and_the_scratch_folder_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new("mn:7443", folder.path().join("state"));
+        config.worker_program = Some("/bin/false".into());
+        let (looker, found) = Looker::new(root(config, v1::InstallOffer::default()));
+        let condition = crate::preflight::conditions::INSTALL_NO_ANSWER.found("nothing came");
+        let child = tokio::process::Command::new("sleep").arg("100").kill_on_drop(true).spawn().unwrap();
+        let hanging = Some(Hanging { seen: Seen::nothing(vec![condition]), child });
+        let names = || -> Vec<_> { found.now().conditions.into_iter().map(|condition| condition.name).collect() };
+        let mut hanging = looker.look_once(hanging).await;
+        assert_eq!(names(), ["scratch-folder", "install-no-answer"]);
+        hanging.as_mut().unwrap().child.kill().await.unwrap();
+        assert!(looker.look_once(hanging).await.is_none());
+        assert_eq!(names(), ["scratch-folder", "install-not-looked-at"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Cli, eventually, text};
+use tests::{Cli, eventually};
 
 /// How long a stage, or a whole build, may take on an emulated machine.
 const BUILD: Duration = Duration::from_secs(90 * 60);
@@ -13,7 +13,7 @@ const BUILD: Duration = Duration::from_secs(90 * 60);
 pub(crate) struct Build<'a> {
     cli: &'a Cli,
     pub(crate) id: u64,
-    began: Instant,
+    pub(crate) began: Instant,
 }
 
 impl<'a> Build<'a> {
@@ -29,7 +29,7 @@ impl<'a> Build<'a> {
     pub(crate) fn is_in(&self, attempt: usize, stage: &str) {
         eventually(&format!("build {} to be in {stage}", self.id), BUILD, || {
             let build = self.show()?;
-            let ended = ["succeeded", "failed", "cancelled"].contains(&text(&build, "state"));
+            let ended = has_ended(&build);
             assert!(!ended, "build {} ended before {stage}: {}", self.id, self.log());
             std::thread::sleep(Duration::from_millis(200));
             let stages = build["attempts"][attempt - 1]["stages"].as_array()?.clone();
@@ -45,14 +45,25 @@ impl<'a> Build<'a> {
         });
     }
 
+    /// Waits for the end of an attempt, which must not be a good one; says what became of it.
+    pub(crate) fn attempt_ends(&self, attempt: usize) -> String {
+        eventually(&format!("attempt {attempt} of build {} to end", self.id), BUILD, || {
+            std::thread::sleep(Duration::from_secs(1));
+            let attempt = self.show()?["attempts"][attempt - 1].clone();
+            let outcome = attempt["outcome"].as_str()?.to_owned();
+            assert_ne!(outcome, "received", "{attempt:#}");
+            Some(outcome)
+        })
+    }
+
     /// Waits for its end, which must be a good one at this attempt.
     pub(crate) fn succeeds(&self, attempts: usize) {
         let build = eventually(&format!("build {} to end", self.id), BUILD, || {
             std::thread::sleep(Duration::from_secs(1));
             let build = self.show()?;
-            ["succeeded", "failed", "cancelled"].contains(&text(&build, "state")).then_some(build)
+            has_ended(&build).then_some(build)
         });
-        assert_eq!(text(&build, "state"), "succeeded", "build {}:\n{}", self.id, self.log());
+        assert_eq!(build["state"]["name"], "succeeded", "build {}:\n{}", self.id, self.log());
         let made = build["attempts"].as_array().map_or(0, Vec::len);
         assert_eq!(made, attempts, "attempts of build {}:\n{build:#}", self.id);
         println!("  build {} took {:.0} s: {}", self.id, self.began.elapsed().as_secs_f64(), stages(&build));
@@ -65,6 +76,10 @@ impl<'a> Build<'a> {
     fn log(&self) -> String {
         self.cli.run(&format!("builds logs {}", self.id)).out
     }
+}
+
+fn has_ended(build: &Value) -> bool {
+    ["succeeded", "failed", "cancelled"].iter().any(|name| build["state"]["name"] == *name)
 }
 
 /// How long each stage of the last attempt took.

@@ -1,4 +1,4 @@
-//! `make lab`, `make lab-rpm`, `make lab-bench`: build nodes of two architectures with real kernels, on one machine.
+//! `make lab`, `make lab-faults`, `make lab-rpm`, `make lab-bench`: build nodes of two architectures with real kernels, on one machine.
 //!
 //! What a run has done it doesn't do again: it is noted in the state folder ($LAB_STATE, else /var/tmp/imgctl-lab), with
 //! the nodes' disks and the coordinator's store. `STAGE=name` does that stage alone, again; removing the folder begins
@@ -6,9 +6,11 @@
 
 mod bench;
 mod builds;
+mod exports;
 mod rpm;
 mod stages;
 mod state;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +31,7 @@ pub(crate) const ARCHES: [&str; 2] = ["x86_64", "ppc64le"];
 fn main() -> ExitCode {
     let suite = std::env::args().nth(1).unwrap_or_else(|| "lab".to_owned());
     let Some((stages, arches)) = stages::of(&suite) else {
-        eprintln!("usage: lab [lab|rpm|bench]");
+        eprintln!("usage: lab [lab|faults|rpm|bench]");
         return ExitCode::from(2);
     };
     assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");

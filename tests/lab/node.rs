@@ -20,8 +20,8 @@ const BOOT: Duration = Duration::from_secs(400);
 /// How long one command may take that does little.
 const SHORT: Duration = Duration::from_secs(300);
 
-/// Where the package lies on a node that has one.
-const PACKAGE: &str = "/root/imgctl-agent.deb";
+/// Where packages lie on a node that has some.
+const PACKAGES: &str = "/root/packages";
 
 /// The unit of a node that has a program instead of a package.
 const UNIT: &str = include_str!("../../deploy/systemd/imgctl-agent.service");
@@ -48,8 +48,8 @@ pub struct NodeOptions {
 pub enum AgentFrom {
     /// The program of this workspace and its unit.
     Workspace,
-    /// A .deb, which is installed as an administrator would.
-    Package(PathBuf),
+    /// The .deb in this folder, which is installed as an administrator would. All packages of the folder are on the node.
+    Packages(PathBuf),
 }
 
 /// Who mounts the install root of a node.
@@ -94,7 +94,7 @@ impl Node {
         let (token, fingerprint) = (text(&token, "token"), text(&token, "ca_fingerprint"));
         let coordinator = &mn.site.cli.coordinator;
         let join = format!("join --coordinator {coordinator} --token {token} --ca-fingerprint {fingerprint}");
-        let install = format!("test ! -e {PACKAGE} || dpkg -i {PACKAGE}");
+        let install = format!("test ! -e {PACKAGES} || dpkg -i {PACKAGES}/imgctl-agent_*.deb");
         self.guest.ok(&install, SHORT);
         let mount = "test ! -e /etc/systemd/system/install.mount || systemctl enable --now install.mount";
         self.guest.ok(mount, SHORT);
@@ -150,11 +150,7 @@ fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
         write("etc/imgctl/agent.toml", config);
     }
     match agent {
-        AgentFrom::Package(package) => {
-            let to = folder.join(PACKAGE.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().expect("it is below the folder")).expect("a folder");
-            fs::copy(package, to).expect("a copy");
-        }
+        AgentFrom::Packages(from) => copy_packages(from, &folder.join(PACKAGES.trim_start_matches('/'))),
         AgentFrom::Workspace => {
             write("etc/systemd/system/imgctl-agent.service", UNIT);
             let started = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
@@ -169,6 +165,16 @@ fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
     tar.args(["--owner=0", "--group=0", "--numeric-owner", "-cf"]).arg(&archive).arg("-C").arg(folder).arg(".");
     assert!(tar.status().expect("there is a tar").success(), "tar {}", folder.display());
     archive
+}
+
+fn copy_packages(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    let listed = fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}; make lab makes it", from.display()));
+    let packages =
+        listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    packages.for_each(|package| {
+        fs::copy(&package, to.join(package.file_name().expect("it has a name"))).expect("a copy");
+    });
 }
 
 /// A program built for tests is mostly symbols.

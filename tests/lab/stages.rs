@@ -9,10 +9,13 @@ use tests::lab::{Access, AgentFrom, Mn, Mounts, Node, NodeOptions, disk};
 use tests::{debian, text};
 
 use crate::builds::{Build, stages};
-use crate::{ARCHES, bench, rpm};
+use crate::{ARCHES, bench, exports, rpm, units};
 
-/// How long something is gone.
-const OUTAGE: Duration = Duration::from_secs(30);
+/// How long the network is gone.
+const CUT: Duration = Duration::from_secs(30);
+
+/// How long the NFS server is gone.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How long a command in a guest may take that does little.
 const SHORT: Duration = Duration::from_secs(300);
@@ -37,8 +40,17 @@ pub(crate) fn of(suite: &str) -> Option<(Vec<Stage>, &'static [&'static str])> {
                 stage("agents", "nodes of two architectures have joined and see /install by NFS", agents),
                 stage("build", "one command builds for both, each on its own kernel", build),
                 stage("network", "the ppc64le node is cut off for 30 s while packages are installed", network),
-                stage("nfs", "the NFS server is gone for 30 s while the archive is written", nfs),
+                stage("nfs", "the NFS server is gone for a minute while the archive is written", nfs),
                 stage("killed", "the ppc64le node loses its power while packages are installed", killed),
+            ];
+            Some((stages, &ARCHES))
+        }
+        "faults" => {
+            let stages = vec![
+                stage("access", "an export with root squashed, and one that is read-only", exports::access),
+                stage("gone", "the NFS server doesn't come back while the archive is written", exports::gone),
+                stage("scratch", "a scratch folder on NFS", exports::scratch),
+                stage("units", "the packaged units: upgrade and watchdog", units::units),
             ];
             Some((stages, &ARCHES))
         }
@@ -73,7 +85,7 @@ impl Lab {
         for arch in arches {
             // One of each kind.
             let (number, name, mounts, agent) = match *arch {
-                "ppc64le" => (2, "np", Mounts::Node, AgentFrom::Package(package())),
+                "ppc64le" => (2, "np", Mounts::Node, AgentFrom::Packages(packages())),
                 _ => (1, "nx", Mounts::Agent, AgentFrom::Workspace),
             };
             let options = NodeOptions { name, number, memory: 2048, agent, mounts, config: String::new() };
@@ -90,20 +102,20 @@ impl Lab {
         Self { nodes, mn }
     }
 
-    fn ppc64le(&mut self) -> (&mut Node, &mut Mn) {
+    /// The x86_64 node, whose agent mounts the install root itself, and the management node.
+    pub(crate) fn x86_64(&mut self) -> (&mut Node, &mut Mn) {
+        (self.nodes.first_mut().expect("there are nodes"), &mut self.mn)
+    }
+
+    /// The ppc64le node, which has the install root mounted, and the management node.
+    pub(crate) fn ppc64le(&mut self) -> (&mut Node, &mut Mn) {
         (self.nodes.last_mut().expect("there are nodes"), &mut self.mn)
     }
 }
 
-/// The agent's package for ppc64le, which `make lab` made.
-fn package() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lab-packages");
-    let is_it = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.starts_with("imgctl-agent_") && name.ends_with("_ppc64el.deb")
-    };
-    let found = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).find(is_it);
-    found.unwrap_or_else(|| panic!("there is no package of the agent in {}; `make lab` makes it", folder.display()))
+/// The packages for ppc64le, which `make lab` made.
+fn packages() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lab-packages")
 }
 
 fn agents(lab: &mut Lab) {
@@ -150,7 +162,7 @@ fn network(lab: &mut Lab) {
     build.is_in(1, "packages");
     build.says("Unpacking ");
     node.cut(mn);
-    sleep(OUTAGE);
+    sleep(CUT);
     node.mend(mn);
     build.succeeds(1);
 }

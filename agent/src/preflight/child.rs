@@ -12,6 +12,7 @@ use tokio::process::Child;
 
 use super::conditions::{INSTALL_NO_ANSWER, INSTALL_NOT_LOOKED_AT};
 use super::{Question, Seen, look};
+use crate::sys::mount::{holding, table};
 use crate::sys::unshare::unshared;
 
 /// How long the install root may take to answer. A server that is only busy needs less, and so does a first mount.
@@ -35,12 +36,20 @@ pub async fn ask(program: &Path, question: &Question, limit: Duration) -> (Seen,
         }
         Ok(Err(error)) => (not_looked_at(&error.to_string()), None),
         Err(_) => {
-            let what = question.export.as_ref().map_or_else(String::new, |export| format!(" ({})", export.source));
+            let whence = whence(question).map_or_else(String::new, |source| format!(" ({source})"));
             let detail =
-                format!("`{}`{what} gave no answer within {} s", question.install_dir.display(), limit.as_secs());
+                format!("`{}`{whence} gave no answer within {} s", question.install_dir.display(), limit.as_secs());
             (Seen::nothing(vec![INSTALL_NO_ANSWER.found(detail)]), Some(child))
         }
     }
+}
+
+/// What lies at the install root, as far as that can be told without touching it: what the node has mounted there, else what
+/// was to be mounted.
+fn whence(question: &Question) -> Option<String> {
+    let table = table().unwrap_or_default();
+    let there = holding(&table, &question.install_dir).filter(|mount| mount.kind.starts_with("nfs"));
+    there.map(|mount| mount.source.clone()).or_else(|| question.export.as_ref().map(|export| export.source.clone()))
 }
 
 /// All that a child started, `mount` and its helper too: ended with this, also where nobody waits for it any more.
@@ -60,7 +69,8 @@ fn not_looked_at(why: &str) -> Seen {
 }
 
 fn start(program: &Path) -> io::Result<Child> {
-    unshared(&[], program).arg("preflight").stderr(Stdio::null()).spawn()
+    // What it says of itself belongs into the agent's own log.
+    unshared(&[], program).arg("preflight").stderr(Stdio::inherit()).spawn()
 }
 
 async fn answer(child: &mut Child, question: &Question) -> io::Result<Seen> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use model::agent::Condition;
+use model::agent::{Condition, Effect};
 use rustix::fs::{Advice, fadvise};
 
 use super::conditions::{
@@ -58,7 +58,7 @@ pub fn run(root: &Path, proof: Option<&Path>, mount: Option<&MountPoint>) -> Res
         }
         Err(error) => {
             let detail = format!("nothing can be written to `{}`: {error}", root.display());
-            trial.conditions.push(INSTALL_NOT_WRITABLE.found(detail));
+            trial.conditions.push(refusal(&error, detail));
         }
     }
     // What can't be measured is no condition.
@@ -67,6 +67,16 @@ pub fn run(root: &Path, proof: Option<&Path>, mount: Option<&MountPoint>) -> Res
         trial.conditions.push(INSTALL_SPACE.found(format!("`{}` has only {} free", root.display(), human(free))));
     }
     Ok(trial)
+}
+
+/// A full disk is another thing than one that may not be written to; in both cases archives are uploaded.
+fn refusal(error: &io::Error, detail: String) -> Condition {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Condition { effect: Effect::NoPublish, ..INSTALL_SPACE.found(detail) }
+        }
+        _ => INSTALL_NOT_WRITABLE.found(detail),
+    }
 }
 
 /// A file that was written and read back.
@@ -170,6 +180,17 @@ mod tests {
         assert_eq!(run(root.path(), Some(proof), None).unwrap(), Trial { writable: true, conditions: Vec::new() });
         assert_eq!(fs::read_dir(root.path().join(proof)).unwrap().count(), 0);
         assert_eq!(run(root.path(), None, None).unwrap(), Trial::default());
+    }
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_one_that_is_read_only() {
+        let told = |number| {
+            let condition = refusal(&io::Error::from_raw_os_error(number), String::new());
+            (condition.name, condition.effect)
+        };
+        let (full, read_only) = (rustix::io::Errno::NOSPC, rustix::io::Errno::ROFS);
+        assert_eq!(told(full.raw_os_error()), ("install-space".into(), Effect::NoPublish));
+        assert_eq!(told(read_only.raw_os_error()), ("install-not-writable".into(), Effect::NoPublish));
     }
 
     #[test]
