@@ -78,7 +78,8 @@ impl<'a> Build<'a> {
     }
 }
 
-fn has_ended(build: &Value) -> bool {
+/// Whether nothing more will come of a build.
+pub(crate) fn has_ended(build: &Value) -> bool {
     ["succeeded", "failed", "cancelled"].iter().any(|name| build["state"]["name"] == *name)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tests::lab::{Access, AgentFrom, Mn, Mounts, Node, NodeOptions, disk};
 use tests::{debian, text};
 
-use crate::builds::{Build, stages};
+use crate::builds::{Build, has_ended, stages};
 use crate::{ARCHES, bench, exports, rpm, units};
 
 /// How long the network is gone.
@@ -98,6 +98,11 @@ impl Lab {
         for node in &mut nodes {
             let joined = known.as_array().is_some_and(|list| list.iter().any(|agent| agent["name"] == node.name));
             if joined { node.is_connected(&mn) } else { node.join(&mn) }
+        }
+        // What an earlier run left would be waited for.
+        for build in mn.site.cli.json("builds list").as_array().into_iter().flatten().filter(|build| !has_ended(build))
+        {
+            mn.site.cli.ok(&format!("builds cancel {}", build["id"]));
         }
         Self { nodes, mn }
     }

@@ -13,6 +13,7 @@ pub mod server;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest as _, Sha256};
 
@@ -68,12 +69,42 @@ pub enum TlsError {
     Key(#[source] rcgen::Error),
 }
 
-/// The one provider of cryptography.
+/// Whether `ring` has no assembly for AES here, as on ppc64le: ChaCha20-Poly1305 moves twice as much then
+/// (docs/PERFORMANCE.md).
+pub const SLOW_AES: bool =
+    !cfg!(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64", target_arch = "arm"));
+
+/// The one provider of cryptography, which prefers what is fast on this machine.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(preferring(SLOW_AES))
+}
+
+fn preferring(chacha20: bool) -> CryptoProvider {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if chacha20 {
+        // Stable: the rest keeps its order.
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    }
+    provider
 }
 
 /// sha256 of a DER certificate in lower-case hexadecimal: how certificates are told apart and written down.
 pub fn fingerprint(der: &[u8]) -> String {
     hex::encode(Sha256::digest(der))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fast_comes_first_and_nothing_is_left_out() {
+        let suites = |chacha20| -> Vec<_> {
+            preferring(chacha20).cipher_suites.iter().map(rustls::SupportedCipherSuite::suite).collect()
+        };
+        let (usual, slow_aes) = (suites(false), suites(true));
+        assert_eq!(usual[0], CipherSuite::TLS13_AES_256_GCM_SHA384);
+        assert_eq!(slow_aes[0], CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+        assert!(usual.iter().all(|suite| slow_aes.contains(suite)) && usual.len() == slow_aes.len());
+    }
 }

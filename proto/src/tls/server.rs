@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::net::Listen;
-use super::{Identity, TlsError, provider};
+use super::{Identity, SLOW_AES, TlsError, provider};
 
 /// How long a handshake may take: a peer that connects and says nothing is dropped.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ pub fn config(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
         .with_single_cert(chain, identity.key()?)
         .map_err(TlsError::Unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // Else the client decides, who may be the slower one.
+    config.ignore_client_order = SLOW_AES;
     Ok(Arc::new(config))
 }
 
