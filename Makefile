@@ -40,18 +40,24 @@ lab-faults: ## exports that squash root or are read-only, a server that is gone 
 	deploy/tools/install.sh lab
 	deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
-	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-faults} $${CARGO_TARGET_DIR:-target}/debug/examples/lab faults
+	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab faults
 
 lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	deploy/tools/install.sh lab
 	deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
-	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-rpm} $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
+	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
 
 lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing beside dd
 	deploy/tools/install.sh lab
 	cargo build --workspace --bins --example lab --locked
-	STAGE=$(STAGE) LAB_STATE=$${LAB_STATE:-/var/tmp/imgctl-lab-bench} $${CARGO_TARGET_DIR:-target}/debug/examples/lab bench
+	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab bench
+
+lab-site: ## two bare nodes with a release's packages, to follow docs/INSTALL.md on
+	deploy/tools/install.sh lab
+	[ -e target/dist-packages/SHA256SUMS ] || $(MAKE) dist
+	cargo build --workspace --bins --example lab --locked
+	$${CARGO_TARGET_DIR:-target}/debug/examples/lab site
 
 lint: ## formatting and lints, as a change should pass them
 	cargo fmt --all --check
@@ -63,4 +69,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium dist emulated lab lab-faults lab-rpm lab-bench lint bench
+.PHONY: help demo test chaos medium dist emulated lab lab-faults lab-rpm lab-bench lab-site lint bench

@@ -63,7 +63,10 @@ fn gather(source: &str, bytes: &[u8]) -> (Vec<Stanza>, Vec<Problem>) {
         let at = format!("{source}:{}", number + 1);
         match str::from_utf8(line) {
             Ok(line) => reader.line(line.trim(), at),
-            Err(_) => reader.problem(&at, "this line is not UTF-8 text; convert the file"),
+            Err(_) => reader.problem(
+                &at,
+                "this line is not UTF-8 text; convert the file, for example by `iconv -f LATIN1 -t UTF-8`",
+            ),
         }
     }
     reader.finish()

@@ -150,6 +150,11 @@ impl Site {
         self.coordinator.as_mut().expect("it was started")
     }
 
+    /// Where everything of it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Something below the site's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

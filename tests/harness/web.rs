@@ -19,7 +19,12 @@ pub struct Web {
 impl Web {
     /// Serves what lies below `folder`, to this machine alone.
     pub fn serve(folder: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        Self::serve_on("127.0.0.1:0", folder)
+    }
+
+    /// Serves it at an address of this machine.
+    pub fn serve_on(address: &str, folder: &Path) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("it has an address");
         let folder = folder.to_owned();
         thread::spawn(move || {

@@ -143,6 +143,11 @@ impl Guest {
     }
 }
 
+/// Runs a script in the guest whose folder this is, from wherever that can be seen; `None` if there is no answer in time.
+pub fn run_in(folder: &Path, script: &str, limit: Duration) -> Option<Answer> {
+    Qga::new(&folder.join("qga")).run(script, Instant::now() + limit)
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         self.kill();

@@ -1,6 +1,6 @@
 //! `make lab`, `make lab-faults`, `make lab-rpm`, `make lab-bench`: build nodes of two architectures with real kernels, on one machine.
 //!
-//! What a run has done it doesn't do again: it is noted in the state folder ($LAB_STATE, else /var/tmp/imgctl-lab), with
+//! What a run has done it doesn't do again: it is noted in the state folder ($LAB_STATE, else /var/tmp/imgctl-lab or the like), with
 //! the nodes' disks and the coordinator's store. `STAGE=name` does that stage alone, again; removing the folder begins
 //! anew.
 
@@ -8,6 +8,7 @@ mod bench;
 mod builds;
 mod exports;
 mod rpm;
+mod site;
 mod stages;
 mod state;
 mod units;
@@ -29,16 +30,23 @@ const CONFIG: &str = "lease_seconds = 60\n";
 pub(crate) const ARCHES: [&str; 2] = ["x86_64", "ppc64le"];
 
 fn main() -> ExitCode {
-    let suite = std::env::args().nth(1).unwrap_or_else(|| "lab".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let suite = arguments.next().unwrap_or_else(|| "lab".to_owned());
+    if suite == "on" {
+        return site::on(&folder_of("site"), &arguments.collect::<Vec<_>>());
+    }
     let Some((stages, arches)) = stages::of(&suite) else {
-        eprintln!("usage: lab [lab|faults|rpm|bench]");
+        eprintln!("usage: lab [lab|faults|rpm|bench|site], or lab on NODE 'COMMAND'");
         return ExitCode::from(2);
     };
     assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");
-    let folder = std::env::var_os("LAB_STATE").map_or_else(|| "/var/tmp/imgctl-lab".into(), PathBuf::from);
-    let state = State::open(&folder);
+    let state = State::open(&folder_of(&suite));
     if !apart::is_inside() {
         return outside(&state, &suite, arches);
+    }
+    if suite == "site" {
+        site::open(&state);
+        return ExitCode::SUCCESS;
     }
     let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
     if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
@@ -48,6 +56,12 @@ fn main() -> ExitCode {
     }
     inside(&state, &stages, arches, wanted.as_deref());
     ExitCode::SUCCESS
+}
+
+/// Where a suite keeps what the next run goes on with.
+fn folder_of(suite: &str) -> PathBuf {
+    let own = if suite == "lab" { "/var/tmp/imgctl-lab".to_owned() } else { format!("/var/tmp/imgctl-lab-{suite}") };
+    std::env::var_os("LAB_STATE").map_or_else(|| own.into(), PathBuf::from)
 }
 
 /// What needs a mirror, and then everything else in namespaces of its own.

@@ -15,9 +15,9 @@ mod node;
 mod qga;
 
 pub use disks::{Disk, disk};
-pub use guest::{Guest, GuestOptions};
+pub use guest::{Guest, GuestOptions, run_in};
 pub use mn::{Mn, MnOptions, lay_packages};
-pub use network::Network;
+pub use network::{MN, Network, address};
 pub use nfs::{Access, Nfs};
 pub use node::{AgentFrom, Mounts, Node, NodeOptions};
 pub use qga::Answer;

@@ -41,7 +41,7 @@ impl Network {
 }
 
 /// The address of the node with this number.
-pub(super) fn address(number: u8) -> String {
+pub fn address(number: u8) -> String {
     format!("192.168.61.{}", 10 + number)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::disks::Disk;
 use super::guest::{Guest, GuestOptions};
 use super::mn::Mn;
-use super::network::{MN, address};
+use super::network::{Network, address};
 use crate::process::binary;
 use crate::site::text;
 use crate::wait::eventually;
@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub mounts: Mounts,
     /// Lines of `agent.toml`; without any it stays as it comes.
     pub config: String,
+    /// Lines of `/etc/hosts` beside its own.
+    pub hosts: String,
 }
 
 /// Where the agent of a node comes from.
@@ -77,11 +79,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that is off.
-    pub fn new(mn: &Mn, disk: &Disk, options: &NodeOptions) -> Self {
-        let folder = mn.site.path(options.name);
+    /// A node that is off; what is its own lies in a folder of its name in `folder`.
+    pub fn new(network: &Network, folder: &Path, disk: &Disk, options: &NodeOptions) -> Self {
+        let folder = folder.join(options.name);
         let own = own_files(&folder.join("own"), options);
-        let tap = mn.network.tap(options.number);
+        let tap = network.tap(options.number);
         let mac = format!("52:54:00:61:00:{:02x}", options.number);
         let guest = GuestOptions { name: options.name, memory: options.memory, tap: tap.clone(), mac, own };
         Self { name: options.name, guest: Guest::new(&folder, disk, guest), tap }
@@ -138,12 +140,12 @@ fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
         fs::create_dir_all(path.parent().expect("it is below the folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     };
-    let NodeOptions { name, number, mounts, config, agent, .. } = options;
+    let NodeOptions { name, number, mounts, config, agent, hosts, .. } = options;
     if *mounts == Mounts::Node {
         write("etc/systemd/system/install.mount", INSTALL_MOUNT);
     }
     write("etc/hostname", &format!("{name}\n"));
-    write("etc/hosts", &format!("127.0.0.1 localhost\n{MN} mn\n{} {name}\n", address(*number)));
+    write("etc/hosts", &format!("127.0.0.1 localhost\n{} {name}\n{hosts}", address(*number)));
     let lan = format!("[Match]\nName=eth0\n[Network]\nAddress={}/24\nLinkLocalAddressing=no\n", address(*number));
     write("etc/systemd/network/lan.network", &lan);
     if !config.is_empty() {

@@ -10,7 +10,8 @@ arch=$2
 packages=(systemd systemd-sysv udev kmod iproute2 procps util-linux nfs-common qemu-guest-agent busybox-static libcap2-bin
     mmdebstrap debian-archive-keyring cpio initramfs-tools)
 case "$arch" in
-    x86_64) debian=amd64 packages+=(linux-image-cloud-amd64) ;;
+    # The server is for a node that plays the management node (`make lab-site`).
+    x86_64) debian=amd64 packages+=(linux-image-cloud-amd64 nfs-kernel-server) ;;
     ppc64le) debian=ppc64el packages+=(linux-image-powerpc64le dnf rpm) ;;
     *) echo "usage: $0 FOLDER x86_64|ppc64le" >&2; exit 2 ;;
 esac
@@ -114,6 +115,7 @@ echo '/dev/vda / ext4 rw 0 0' >"$root/etc/fstab"
 : >"$root/etc/machine-id"
 mkdir -p "$root/install"
 chroot "$root" systemctl --quiet enable lab-own.service systemd-networkd.service
+[ ! -e "$root/lib/systemd/system/nfs-server.service" ] || chroot "$root" systemctl --quiet disable nfs-server.service
 # Nobody updates a node of the lab, or logs in to it.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer getty@tty1.service \
     systemd-timesyncd.service rpcbind.service rpcbind.socket; do

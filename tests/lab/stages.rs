@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tests::lab::{Access, AgentFrom, Mn, Mounts, Node, NodeOptions, disk};
+use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Node, NodeOptions, disk};
 use tests::{debian, text};
 
 use crate::builds::{Build, has_ended, stages};
@@ -66,6 +66,8 @@ pub(crate) fn of(suite: &str) -> Option<(Vec<Stage>, &'static [&'static str])> {
             ];
             Some((stages, &ARCHES[..1]))
         }
+        // Nothing is done to it but by whoever looks at it.
+        "site" => Some((Vec::new(), &ARCHES)),
         _ => None,
     }
 }
@@ -88,8 +90,9 @@ impl Lab {
                 "ppc64le" => (2, "np", Mounts::Node, AgentFrom::Packages(packages())),
                 _ => (1, "nx", Mounts::Agent, AgentFrom::Workspace),
             };
-            let options = NodeOptions { name, number, memory: 2048, agent, mounts, config: String::new() };
-            let mut node = Node::new(&mn, &disk(arch), &options);
+            let (config, hosts) = (String::new(), format!("{MN} mn\n"));
+            let options = NodeOptions { name, number, memory: 2048, agent, mounts, config, hosts };
+            let mut node = Node::new(&mn.network, mn.site.folder(), &disk(arch), &options);
             node.guest.switch_on();
             mn.osimage("small", arch, &[]);
             nodes.push(node);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::lab::{AgentFrom, Mn, MnOptions, Mounts, Node, NodeOptions, apart, disk, lay_packages};
+use tests::lab::{AgentFrom, MN, Mn, MnOptions, Mounts, Node, NodeOptions, apart, disk, lay_packages};
 use tests::packages::{Packages, repository};
 use tests::{arch, debian, eventually, text};
 
@@ -38,8 +38,9 @@ fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
         agent: AgentFrom::Workspace,
         mounts: Mounts::Agent,
         config: String::new(),
+        hosts: format!("{MN} mn\n"),
     };
-    let mut node = Node::new(&mn, &disk(arch()), &options);
+    let mut node = Node::new(&mn.network, mn.site.folder(), &disk(arch()), &options);
     node.guest.switch_on();
     lay_packages(mn.site.install_dir(), arch());
     mn.osimage("small", arch(), &[]);

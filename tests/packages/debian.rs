@@ -48,7 +48,11 @@ fn debs_are_installed_upgraded_and_removed() {
     assert_eq!(root.sh("dpkg --verify imgctl imgctl-agent imgctl-coordinator").done(), "");
 
     is_used(&root);
-    root.sh(&format!("dpkg -i {}", listed(|packages, name| packages.deb(name, NEXT)))).done();
+    // As somebody may have left it who installed by hand before.
+    root.sh("touch /etc/systemd/system/imgctl-agent.service").done();
+    let told = root.sh(&format!("dpkg -i {}", listed(|packages, name| packages.deb(name, NEXT)))).done();
+    assert_eq!(told.matches("is used instead of the packaged unit").count(), 1, "{told}");
+    root.sh("rm /etc/systemd/system/imgctl-agent.service").done();
     assert_eq!(root.sh("dpkg-query -W -f '${Version}' imgctl-agent").done(), NEXT);
     is_kept(&root);
 
