@@ -19,8 +19,13 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    /// Registers it, with the flag F.
+    /// Registers it as it has to be: with the flag F.
     pub(crate) fn new() -> Self {
+        Self::with("F")
+    }
+
+    /// Registers it with these flags. The newest entry goes before all others.
+    pub(crate) fn with(flags: &str) -> Self {
         assert!(
             Path::new(INTERPRETER).exists(),
             "{INTERPRETER} is missing; `deploy/tools/install.sh test` installs it"
@@ -31,8 +36,8 @@ impl Registered {
             let made = made.expect("there is a mount");
             assert!(made.success(), "this test needs root, and a kernel with binfmt_misc: {PLACE} can't be mounted");
         }
-        let name = format!("imgctl-test-{}", std::process::id());
-        let line = format!(":{name}:M:0:{MAGIC}:{MASK}:{INTERPRETER}:F");
+        let name = format!("imgctl-test{flags}-{}", std::process::id());
+        let line = format!(":{name}:M:0:{MAGIC}:{MASK}:{INTERPRETER}:{flags}");
         fs::write(Path::new(PLACE).join("register"), line).expect("root may register an interpreter");
         Self { entry: Path::new(PLACE).join(name), mounted }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use binfmt::Registered;
 use serde_json::Value;
 use tests::packages::{self, Packages};
-use tests::{AgentOptions, Site, Web, debian, eventually, text};
+use tests::{AgentOptions, Site, Web, arch, debian, eventually, text};
 
 /// How long the build may take: on two cores that nobody else uses it takes a few minutes.
 const BUILT: Duration = Duration::from_secs(3600);
@@ -29,13 +29,15 @@ fn an_agent_of_ppc64le_under_emulation_builds_and_says_so() {
     let _registered = Registered::new();
     let program = cross_compiled();
     let mut site = Site::start();
-    define(&site);
+    define(&site, "far", ARCH);
 
     it_is_refused_where_nobody_may_emulate(&mut site);
+    an_x86_64_agent_whose_emulation_does_not_work_says_what_to_do(&mut site);
     an_x86_64_agent_that_may_emulate_is_said_to(&mut site);
     the_emulated_agent_says_so_and_needs_to_be_allowed(&mut site, &program);
     it_builds(&mut site);
     what_it_left_says_how_it_was_built(&site);
+    it_is_slower_than_a_native_build(&mut site);
 }
 
 /// The agent's program for ppc64le, without shared libraries.
@@ -49,13 +51,13 @@ fn cross_compiled() -> PathBuf {
     out.join("imgctl-agent")
 }
 
-fn define(site: &Site) {
+fn define(site: &Site, name: &str, arch: &str) {
     let (codename, version) = debian();
-    let list = site.write("lists/far.pkglist", &packages::pkglist(ARCH));
-    let packages = Web::serve(&packages::repository(&codename, ARCH, Packages::Thin)).url("");
-    let osvers = format!("osvers=debian{version}");
+    let list = site.write(&format!("lists/{name}.pkglist"), &packages::pkglist(arch));
+    let packages = Web::serve(&packages::repository(&codename, arch, Packages::Thin)).url("");
+    let (osvers, osarch) = (format!("osvers=debian{version}"), format!("osarch={arch}"));
     let (pkgdir, list) = (format!("pkgdir=[trusted=yes] {packages} ./"), format!("pkglist={}", list.display()));
-    let args = ["osimage", "create", "far", "provmethod=netboot", "osarch=ppc64le", "profile=far"];
+    let args = ["osimage", "create", name, "provmethod=netboot", &osarch, "profile=far"];
     let more = [osvers.as_str(), &pkgdir, &list, "environvar=no_proxy=127.0.0.1"];
     site.cli.run_args(&args.into_iter().chain(more).collect::<Vec<_>>(), b"").succeeded();
 }
@@ -66,10 +68,21 @@ fn it_is_refused_where_nobody_may_emulate(site: &mut Site) {
     assert_eq!(agent(site, "x1")["facts"]["emulations"].as_array().map(Vec::len), Some(0));
 }
 
-fn an_x86_64_agent_that_may_emulate_is_said_to(site: &mut Site) {
+fn an_x86_64_agent_whose_emulation_does_not_work_says_what_to_do(site: &mut Site) {
+    let without_f = Registered::with("");
     let options = AgentOptions { config: ALLOWED.to_owned(), ..AgentOptions::default() };
     site.agent_daemon("x1").stop();
     site.agent_config("x1", &options);
+    site.start_agent("x1");
+    let fault = &agent(site, "x1")["facts"]["emulations"][0]["fault"];
+    assert_eq!(fault["name"], "emulation-no-f-flag", "{fault}");
+    let ran = site.cli.run("build far --dryrun").exited(3);
+    ran.says("without the flag F");
+    drop(without_f);
+}
+
+fn an_x86_64_agent_that_may_emulate_is_said_to(site: &mut Site) {
+    site.agent_daemon("x1").stop();
     site.start_agent("x1");
     assert_eq!(agent(site, "x1")["facts"]["emulations"], serde_json::json!([{ "arch": "ppc64le" }]));
     let listed = site.cli.ok("agents list");
@@ -129,6 +142,27 @@ fn what_it_left_says_how_it_was_built(site: &Site) {
     let program = fs::read(dir.join("rootimg/bin/true")).expect("the image has programs");
     assert_eq!((program[5], program[18]), (1, 21), "they are of ppc64le");
     assert!(dir.join("rootimg.cpio.gz").exists() && dir.join("initrd-stateless.gz").exists());
+}
+
+/// The same packages of the machine's own architecture, for what docs/PERFORMANCE.md says of emulation.
+fn it_is_slower_than_a_native_build(site: &mut Site) {
+    site.agent_daemon("p1").stop();
+    define(site, "near", arch());
+    site.agent("x2");
+    site.cli.ok("genimage near");
+    for stage in ["packages", "initrd"] {
+        let [emulated, native] = [1, 2].map(|id| took(&site.cli.json(&format!("builds show {id}")), stage));
+        println!("{stage}: {emulated:.1} s emulated, {native:.1} s native, {:.1} times", emulated / native);
+        assert!(emulated > native, "the native {stage} took {native:.1} s, the emulated one {emulated:.1} s");
+    }
+}
+
+/// How many seconds a stage took.
+fn took(build: &Value, stage: &str) -> f64 {
+    let stages = build["attempts"][0]["stages"].as_array().expect("it has stages");
+    let found = stages.iter().find(|entry| entry["stage"] == stage).expect("it is one of them");
+    let ms = |field: &str| found[field].as_i64().expect("a time");
+    (ms("ended_ms") - ms("started_ms")) as f64 / 1000.0
 }
 
 fn agent(site: &Site, name: &str) -> Value {
