@@ -55,7 +55,7 @@ lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing bes
 
 lab-site: ## two bare nodes with a release's packages, to follow docs/INSTALL.md on
 	deploy/tools/install.sh lab
-	[ -e target/dist-packages/SHA256SUMS ] || $(MAKE) dist
+	$(MAKE) dist ARCH=
 	cargo build --workspace --bins --example lab --locked
 	$${CARGO_TARGET_DIR:-target}/debug/examples/lab site
 

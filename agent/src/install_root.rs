@@ -147,8 +147,9 @@ impl Looker {
         self.found.send_if_modified(|last| {
             let new = last.as_ref() != Some(&survey);
             if new {
+                let is_same = |one: &Condition, other: &Condition| one.name == other.name && one.effect == other.effect;
                 let known = |found: &Condition| {
-                    last.iter().flat_map(|last| &last.conditions).any(|condition| condition.name == found.name)
+                    last.iter().flat_map(|last| &last.conditions).any(|condition| is_same(condition, found))
                 };
                 // A figure in it that changes is no news for the log.
                 survey.conditions.iter().filter(|found| !known(found)).for_each(|condition| {

@@ -95,8 +95,7 @@ impl Lack<'_> {
     fn is_lasting(self) -> bool {
         match self {
             Self::Wanted(_) | Self::Unknown | Self::Arch(..) | Self::Tools(..) | Self::RpmDatabase(_) => true,
-            Self::Install(_, found) => !found.is_some_and(Condition::is_outage),
-            Self::Emulation(..) | Self::UnderEmulation(..) => true,
+            Self::Install(..) | Self::Emulation(..) | Self::UnderEmulation(..) => true,
             Self::Native(_) | Self::Unfit(_) | Self::Scratch(_) | Self::Drained(..) => false,
             Self::Resting(_) | Self::Session | Self::Slots(..) => false,
         }

@@ -78,17 +78,6 @@ pub struct Condition {
     pub remedy: String,
 }
 
-impl Condition {
-    /// Whether it is a server that is away or not reached: it may be back in a minute, without anybody doing anything on
-    /// this node.
-    pub fn is_outage(&self) -> bool {
-        OUTAGES.contains(&self.name.as_str())
-    }
-}
-
-/// See [`Condition::is_outage`].
-pub const OUTAGES: [&str; 2] = ["install-no-answer", "install-mount-failed"];
-
 /// What a [`Condition`] keeps a node from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::disks::Disk;
 use super::guest::{Guest, GuestOptions};
 use super::mn::Mn;
@@ -82,7 +84,9 @@ impl Node {
     /// A node that is off; what is its own lies in a folder of its name in `folder`.
     pub fn new(network: &Network, folder: &Path, disk: &Disk, options: &NodeOptions) -> Self {
         let folder = folder.join(options.name);
+        let is_new = !folder.exists();
         let own = own_files(&folder.join("own"), options);
+        tell_of_an_older_agent(&folder, is_new, &options.agent);
         let tap = network.tap(options.number);
         let mac = format!("52:54:00:61:00:{:02x}", options.number);
         let guest = GuestOptions { name: options.name, memory: options.memory, tap: tap.clone(), mac, own };
@@ -132,6 +136,22 @@ impl Node {
     }
 }
 
+/// A node unpacks and installs its agent once, at its first boot: one of an earlier run has the agent of that run.
+fn tell_of_an_older_agent(folder: &Path, is_new: bool, agent: &AgentFrom) {
+    let files = match agent {
+        AgentFrom::Workspace => vec![binary("imgctl-agent")],
+        AgentFrom::Packages(packages) => debs(packages),
+    };
+    let mut all = Sha256::new();
+    files.iter().for_each(|file| all.update(fs::read(file).expect("it can be read")));
+    let (now, noted) = (hex::encode(all.finalize()), folder.join("agent.sha256"));
+    if is_new {
+        fs::write(noted, now).expect("a file");
+    } else if fs::read_to_string(noted).unwrap_or_default() != now {
+        println!("note: {} has the agent of an earlier tree; remove the state folder to begin anew", folder.display());
+    }
+}
+
 /// The archive that the first boot unpacks.
 fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
     let archive = folder.with_extension("tar");
@@ -170,13 +190,22 @@ fn own_files(folder: &Path, options: &NodeOptions) -> PathBuf {
 }
 
 fn copy_packages(from: &Path, to: &Path) {
+    if to.exists() {
+        rootfs::remove::remove_tree(to).expect("it is ours");
+    }
     fs::create_dir_all(to).expect("a folder");
-    let listed = fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}; make lab makes it", from.display()));
-    let packages =
-        listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "deb"));
-    packages.for_each(|package| {
+    for package in debs(from) {
         fs::copy(&package, to.join(package.file_name().expect("it has a name"))).expect("a copy");
-    });
+    }
+}
+
+fn debs(folder: &Path) -> Vec<PathBuf> {
+    let listed =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}; make lab makes it", folder.display()));
+    let paths = listed.flatten().map(|entry| entry.path());
+    let mut debs: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect();
+    debs.sort();
+    debs
 }
 
 /// A program built for tests is mostly symbols.

@@ -124,12 +124,15 @@ impl Fault {
 pub fn run(arch: Arch, folder: &Path, list: impl FnOnce() -> PathBuf) -> Result<(), Fault> {
     let program = target::program(arch).ok_or(Fault::NoProgram(arch))?;
     let root = folder.join(format!(".trial-{arch}-{}", std::process::id()));
-    // Also what a crash left there: all of it is of our own making, one file in one folder.
-    let clear = || fs::remove_file(root.join(NAME)).and_then(|()| fs::remove_dir(&root));
-    let _ = clear();
+    // Also what an agent of this number left there: all of it is of our own making, one file in one folder.
+    let clear = || {
+        let _ = fs::remove_file(root.join(NAME));
+        let _ = fs::remove_dir(&root);
+    };
+    clear();
     let made = make(&root, &program);
     let outcome = made.map(|()| start(&root));
-    let _ = clear();
+    clear();
     let not_tried = |why: String| Fault::NotTried { arch, why };
     let outcome = outcome.map_err(|error| not_tried(format!("`{}`: {error}", root.display())))?;
     match outcome {
@@ -180,9 +183,10 @@ fn why(arch: Arch, program: &[u8], list: &Path, how: &str) -> Fault {
         Registered::Entries(entries) => entries,
     };
     let ours: Vec<Entry> = entries.into_iter().filter(|entry| entry.is_for(program)).collect();
-    // The best of them is the one whose fault is nearest to none.
-    let best = ours.into_iter().max_by_key(|entry| (entry.enabled, entry.held));
-    match best {
+    // The kernel takes the one that was registered last, which can't be told; it failed, so it is one with a fault that is seen
+    // here, if there is one.
+    let taken = ours.into_iter().max_by_key(|entry| (entry.enabled, !entry.held));
+    match taken {
         None => Fault::NotRegistered(arch),
         Some(Entry { enabled: false, name, .. }) => {
             Fault::Disabled { arch, what: format!("{}/{name}", super::binfmt::PLACE) }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -69,22 +69,26 @@ fn not_looked_at(why: &str) -> Seen {
 }
 
 fn start(program: &Path) -> io::Result<Child> {
-    // What it says of itself belongs into the agent's own log.
-    unshared(&[], program).arg("preflight").stderr(Stdio::inherit()).spawn()
+    unshared(&[], program).arg("preflight").spawn()
 }
 
 async fn answer(child: &mut Child, question: &Question) -> io::Result<Seen> {
     let missing = || io::Error::other("no pipe");
     let mut stdin = child.stdin.take().ok_or_else(missing)?;
     let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
     // A child that ends before it has read all says why by its answer, or has none.
     let _ = stdin.write_all(&serde_json::to_vec(question)?).await;
     drop(stdin);
-    let mut text = Vec::new();
-    stdout.take(LONGEST).read_to_end(&mut text).await?;
+    let (mut text, mut words) = (Vec::new(), Vec::new());
+    let (mut stdout, mut stderr) = (stdout.take(LONGEST), stderr.take(LONGEST));
+    tokio::try_join!(stdout.read_to_end(&mut text), stderr.read_to_end(&mut words))?;
     let ended = child.wait().await?;
-    serde_json::from_slice(&text)
-        .map_err(|error| io::Error::other(format!("the child that looks ended with {ended}: {error}")))
+    serde_json::from_slice(&text).map_err(|error| {
+        let words = String::from_utf8_lossy(&words);
+        let why = words.lines().last().map_or_else(|| error.to_string(), |line| line.trim().to_owned());
+        io::Error::other(format!("the child that looks ended with {ended}: {why}"))
+    })
 }
 
 /// The child itself: `imgctl-agent preflight`.
@@ -147,8 +151,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_says_nothing_useful_is_no_answer() {
-        let (seen, child) = asked_of("echo what?; exit 3", Duration::from_secs(20)).await;
+        let (seen, child) = asked_of("echo what?; echo no memory >&2; exit 3", Duration::from_secs(20)).await;
         assert_eq!(seen.conditions[0].name, "install-not-looked-at");
-        assert!(child.is_none() && seen.conditions[0].detail.contains("exit status: 3"), "{seen:?}");
+        let detail = &seen.conditions[0].detail;
+        assert!(child.is_none() && detail.contains("exit status: 3") && detail.contains("no memory"), "{seen:?}");
     }
 }

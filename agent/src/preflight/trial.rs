@@ -10,7 +10,7 @@ use model::agent::{Condition, Effect};
 use rustix::fs::{Advice, fadvise};
 
 use super::conditions::{
-    INSTALL_CLOCK, INSTALL_DATA_FAULT, INSTALL_NFS_VERSION, INSTALL_NOT_OURS, INSTALL_NOT_WRITABLE,
+    INSTALL_CLOCK, INSTALL_DATA_FAULT, INSTALL_NFS_VERSION, INSTALL_NO_ANSWER, INSTALL_NOT_OURS, INSTALL_NOT_WRITABLE,
     INSTALL_ROOT_SQUASH, INSTALL_SPACE,
 };
 use crate::sys::mount::MountPoint;
@@ -44,12 +44,17 @@ pub fn run(root: &Path, proof: Option<&Path>, mount: Option<&MountPoint>) -> Res
     let Some(proof) = proof.map(|proof| root.join(proof)) else { return Ok(trial) };
     if let Err(error) = fs::metadata(&proof) {
         let whence = mount.map(|mount| format!(" ({})", mount.source)).unwrap_or_default();
-        let what = if error.kind() == io::ErrorKind::NotFound {
-            "is not this coordinator's install root".to_owned()
-        } else {
-            format!("can't be looked at: {error}")
-        };
-        return Err(INSTALL_NOT_OURS.found(format!("`{}`{whence} {what}", root.display())));
+        let shown = root.display();
+        return Err(match error.kind() {
+            io::ErrorKind::NotFound => {
+                INSTALL_NOT_OURS.found(format!("`{shown}`{whence} is not this coordinator's install root"))
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+                INSTALL_NOT_OURS.found(format!("`{shown}`{whence} can't be looked at: {error}"))
+            }
+            // A soft mount's server that is away, a handle of before its restart.
+            _ => INSTALL_NO_ANSWER.found(format!("`{shown}`{whence} can't be looked at: {error}")),
+        });
     }
     match write(&proof) {
         Ok(written) => {
@@ -69,7 +74,8 @@ pub fn run(root: &Path, proof: Option<&Path>, mount: Option<&MountPoint>) -> Res
     Ok(trial)
 }
 
-/// A full disk is another thing than one that may not be written to; in both cases archives are uploaded.
+/// A full disk is another thing than one that may not be written to. In both cases archives are uploaded, and the coordinator
+/// says what it has room for.
 fn refusal(error: &io::Error, detail: String) -> Condition {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

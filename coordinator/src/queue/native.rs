@@ -8,7 +8,7 @@ use model::build::{Build, Part};
 use model::emulation::{Means, SLOWER};
 use model::name::AgentName;
 
-use super::{Candidate, lacks, never_fits};
+use super::{Candidate, Lack, lacks, never_fits};
 
 /// The native agent that emulating ones leave this build to: the one that lacks least.
 pub fn native<'a>(build: &'a Build, agents: &[Candidate<'a>]) -> Option<&'a AgentName> {
@@ -50,7 +50,9 @@ pub fn outlook(build: &Build, agents: &[Candidate<'_>]) -> Option<String> {
 }
 
 fn is_able(build: &Build, agent: &Candidate<'_>) -> bool {
-    is_native(build, agent.record) && !never_fits(build, agent)
+    // An install root that its preflight doesn't see now may be back in a minute.
+    let lasting = |lack: &Lack<'_>| lack.is_lasting() && !matches!(lack, Lack::Install(_, Some(_)));
+    is_native(build, agent.record) && !lacks(build, agent, None).iter().any(lasting)
 }
 
 #[cfg(test)]

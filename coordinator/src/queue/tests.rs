@@ -117,19 +117,6 @@ fn each_thing_that_an_agent_lacks_is_named() {
 }
 
 #[test]
-fn a_server_that_is_away_is_waited_for_and_a_mount_that_nobody_has_set_up_is_not() {
-    let mut wanted = build(1, Arch::X86_64, "/i/a");
-    wanted.needs.install = vec!["postinstall script `x` reads /install".into()];
-    let mut node = agent("n1", Arch::X86_64, "debian12");
-    node.facts().install = InstallView::None;
-    assert!(never_fits(&wanted, &node.candidate()));
-    for (name, waits) in [("install-no-answer", true), ("install-mount-failed", true), ("install-not-mounted", false)] {
-        node.facts().conditions = vec![Condition { name: name.into(), ..condition(Effect::NoInstall) }];
-        assert_eq!(never_fits(&wanted, &node.candidate()), !waits, "{name}");
-    }
-}
-
-#[test]
 fn the_nearest_os_wins_and_then_the_least_loaded() {
     let builds = [build(1, Arch::X86_64, "/i/a")];
     let other = agent("a-other", Arch::X86_64, "ubuntu24.04");
