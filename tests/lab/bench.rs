@@ -3,10 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use agent::preflight::export::OPTIONS;
 use serde_json::Value;
+use tests::lab::{Access, Node};
 use tests::{Cli, text};
 
 use crate::builds::took;
+use crate::exports;
 use crate::stages::Lab;
 
 /// How long one measurement may take.
@@ -26,6 +29,7 @@ pub(crate) fn scratch(lab: &mut Lab) {
     let made: f64 = ["prepare", "packages", "publish"].iter().map(|stage| took(build, stage)).sum();
     println!("  genimage: {:.1} s from the command to the generation", whole.as_secs_f64());
     println!("  of it prepare, packages and publish: {made:.1} s");
+    mount(node);
     let list = tests::packages::pkglist("x86_64").trim().replace('\n', ",");
     // As the agent calls it; the packages come from the same place, over NFS.
     let script = format!(
@@ -40,13 +44,19 @@ pub(crate) fn scratch(lab: &mut Lab) {
     node.guest.ok(&script, LONG);
     let straight = began.elapsed().as_secs_f64();
     println!("  the same packages straight onto the NFS mount: {straight:.1} s; ratio {:.2}", straight / made);
-    node.guest.ok("rm -rf --one-file-system /install/bench", LONG);
+    node.guest.ok("rm -rf --one-file-system /install/bench && umount /install", LONG);
+}
+
+/// As the agent mounts it for its builds.
+fn mount(node: &Node) {
+    node.guest.ok(&format!("mount -t nfs -o {OPTIONS} mn:/install /install"), LONG);
 }
 
 /// The archive over NFS and over gRPC, beside `dd` of as many bytes to the mount.
 pub(crate) fn publish(lab: &mut Lab) {
     let cli = lab.mn.site.cli.clone();
     let (bytes, over_nfs) = published(&cli);
+    mount(&lab.nodes[0]);
     let write = |lab: &Lab, to: &str| {
         let script = format!("dd if=/var/tmp/bytes of={to} bs=1M conv=fsync 2>/dev/null && rm {to}");
         let began = Instant::now();
@@ -55,19 +65,14 @@ pub(crate) fn publish(lab: &mut Lab) {
     };
     lab.nodes[0].guest.ok(&format!("head -c {bytes} /dev/urandom >/var/tmp/bytes && mkdir -p /install/bench"), LONG);
     let dd = median((0..ROUNDS).map(|_| write(lab, "/install/bench/dd")).collect());
-    let node = &lab.nodes[0];
-    let set = |how: &str| {
-        let script = format!(
-            "sed -i '/^install = /d; 1i install = \"{how}\"' /etc/imgctl/agent.toml && systemctl restart imgctl-agent"
-        );
-        node.guest.ok(&script, LONG);
-        node.is_connected(&lab.mn);
-    };
-    set("none");
+    lab.nodes[0].guest.ok("rm -rf /var/tmp/bytes /install/bench && umount /install", LONG);
+    // Where nothing can be written archives are uploaded, and the packages are seen all the same.
+    let (node, mn) = lab.x86_64();
+    exports::serve(mn, Access::ReadOnly);
+    exports::has(mn, node, "install-not-writable");
     let (_, local) = published(&cli);
     let upload = uploaded(&cli);
-    set("auto");
-    node.guest.ok("rm -rf /var/tmp/bytes /install/bench", LONG);
+    exports::serve(mn, Access::Full);
     let rate = |seconds: f64| bytes as f64 / 1e6 / seconds;
     println!("  an archive of {:.1} MB", bytes as f64 / 1e6);
     println!("  dd with fsync to the mount: {dd:.1} s, {:.1} MB/s (median of {ROUNDS})", rate(dd));

@@ -69,7 +69,8 @@ pub(crate) fn scratch(lab: &mut Lab) {
     is_fine(mn, node);
 }
 
-fn serve(mn: &mut Mn, access: Access) {
+/// The same server, with this access.
+pub(crate) fn serve(mn: &mut Mn, access: Access) {
     mn.nfs.stop();
     mn.nfs.begin(access);
 }
@@ -83,7 +84,7 @@ fn genimage(mn: &Mn, node: &Node) -> (String, u64) {
 }
 
 /// Waits for a condition.
-fn has(mn: &Mn, node: &Node, name: &str) -> Value {
+pub(crate) fn has(mn: &Mn, node: &Node, name: &str) -> Value {
     eventually(&format!("{} to have the condition {name}", node.name), NOTICED, || {
         std::thread::sleep(Duration::from_secs(1));
         conditions(mn, node).into_iter().find(|found| text(found, "name") == name)
