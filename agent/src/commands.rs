@@ -5,7 +5,7 @@
     reason = "joining is done by a person, who reads the answer here"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -82,8 +82,12 @@ pub fn join(args: &Join) -> ExitCode {
                     "note: the configuration names {coordinator} as the coordinator, so that is where it will connect"
                 );
             }
-            let config = args.config.as_ref().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
-            println!("next: imgctl-agent run{config}");
+            // Its unit reads the usual configuration.
+            let by_hand = |path: &PathBuf| format!("imgctl-agent run --config {}", path.display());
+            println!(
+                "next: {}",
+                args.config.as_ref().map_or("systemctl enable --now imgctl-agent".to_owned(), by_hand)
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Install};
 use crate::preflight::child::{ANSWERS, ask};
+use crate::preflight::conditions::INSTALL_NOT_MOUNTED;
 use crate::preflight::export::Export;
 use crate::preflight::{Question, Seen, scratch};
 
@@ -138,9 +139,14 @@ impl Looker {
             Some(Hanging { seen, child }) => (seen, Some(child)),
             None => self.root.ask(self.root.proof()).await,
         };
-        conditions.extend(seen.conditions.iter().cloned());
+        conditions.extend(seen.conditions.iter().filter(|found| !self.is_early(found)).cloned());
         self.tell(Survey { install: seen.install, conditions });
         hung.map(|child| Hanging { seen, child })
+    }
+
+    /// Whether a condition is only that the coordinator hasn't been heard yet, who may say what to mount.
+    fn is_early(&self, found: &Condition) -> bool {
+        found.name == INSTALL_NOT_MOUNTED.name && *self.root.offer.borrow() == v1::InstallOffer::default()
     }
 
     fn tell(&self, survey: Survey) {
@@ -222,6 +228,14 @@ mod tests {
         found.first().await;
         let names: Vec<_> = found.now().conditions.into_iter().map(|condition| condition.name).collect();
         assert_eq!(names, ["scratch-folder"]);
+    }
+
+    #[test]
+    fn nothing_is_missed_before_the_coordinator_has_said_what_to_mount() {
+        let (condition, proof) = (INSTALL_NOT_MOUNTED.found(""), String::from("a"));
+        let is_early = |offer| Looker::new(root(Config::new("mn:7443", "/s"), offer)).0.is_early(&condition);
+        assert!(is_early(v1::InstallOffer::default()));
+        assert!(!is_early(v1::InstallOffer { proof, ..v1::InstallOffer::default() }));
     }
 
     #[tokio::test]

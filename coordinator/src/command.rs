@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::InitArgs;
 use crate::check::{self, Wanted};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::offline::{self, PackTree};
 use crate::{init as first, serve};
 
@@ -92,11 +92,19 @@ pub fn init(args: InitArgs) -> ExitCode {
             println!("configuration   {}{kept}", made.config.display());
             println!("admin           {}", made.admin_dir.display());
             println!("CA fingerprint  {}", made.fingerprint);
-            println!("next: imgctl-coordinator run --config {}", made.config.display());
+            println!("next: {}", next(&made.config));
             ExitCode::SUCCESS
         }
         Err(error) => fail(REFUSED, &error),
     }
+}
+
+/// How it is started: by its unit, or by hand where the configuration is none that the unit reads.
+fn next(config: &Path) -> String {
+    if config == Path::new(DEFAULT_PATH) {
+        return "systemctl enable --now imgctl-coordinator".to_owned();
+    }
+    format!("imgctl-coordinator run --config {}", config.display())
 }
 
 /// `issue`.

@@ -107,7 +107,12 @@ fn address_for_others(config: &Config) -> String {
 
 fn write_config(path: &Path, config: &Config) -> Result<(), InitError> {
     let text = toml::to_string(config).expect("the configuration is made of plain values");
-    write_new(path, &format!("# imgctl coordinator; every key stands in deploy/config/coordinator.toml\n{text}"))
+    write_new(
+        path,
+        &format!(
+            "# imgctl coordinator; every key is explained in deploy/config/coordinator.toml of the source, which packages have as an example\n{text}"
+        ),
+    )
 }
 
 fn write_cli_config(dir: &Path, config: &Config) -> Result<(), InitError> {

@@ -21,8 +21,9 @@ pub fn renew(install_dir: &Path) -> io::Result<PathBuf> {
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     let name = hex::encode(secret);
     fs::create_dir(proof.join(&name))?;
-    // Who may write there may not remove what another one has written.
-    fs::set_permissions(proof.join(&name), Permissions::from_mode(0o1777))?;
+    // Without the sticky bit: with it a client whose root is squashed makes a file and is refused to open it
+    // (`fs.protected_regular`, proc_sys_fs(5)).
+    fs::set_permissions(proof.join(&name), Permissions::from_mode(0o777))?;
     clear_all_but(&proof, &name);
     Ok(Path::new(PROOF).join(name))
 }
@@ -56,6 +57,6 @@ mod tests {
         fs::create_dir_all(install.path().join(&newest).join("deep/er")).unwrap();
         let newest = renew(install.path()).unwrap();
         let mode = |path: &Path| install.path().join(path).metadata().unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&newest), mode(Path::new(PROOF))), (0o1777, 0o711));
+        assert_eq!((mode(&newest), mode(Path::new(PROOF))), (0o777, 0o711));
     }
 }

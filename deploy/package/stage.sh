@@ -4,7 +4,7 @@
 stage_imgctl() {
     install -D -m 755 -t "$stage/usr/bin" "$programs/imgctl"
     # Lists to start from (docs/INSTALL.md).
-    install -D -m 644 -t "$stage/usr/share/doc/$name/examples" "$source_root"/deploy/demo/compute.{pkglist,ppc64le.pkglist,exlist}
+    install -D -m 644 -t "$stage/usr/share/$name/examples" "$source_root"/deploy/demo/compute.{pkglist,ppc64le.pkglist,exlist}
     stage_manual imgctl 1
 }
 

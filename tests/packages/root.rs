@@ -93,7 +93,7 @@ pub const FILES: &[(&str, u32)] = &[
     ("/usr/sbin/imgctl-coordinator", 0o755),
     ("/usr/lib/systemd/system/imgctl-coordinator.service", 0o644),
     ("/usr/share/man/man8/imgctl-coordinator-check.8.gz", 0o644),
-    ("/usr/share/doc/imgctl/examples/compute.ppc64le.pkglist", 0o644),
+    ("/usr/share/imgctl/examples/compute.ppc64le.pkglist", 0o644),
     ("/usr/share/doc/imgctl-coordinator/examples/coordinator.toml", 0o644),
     ("/var/lib/imgctl", 0o700),
 ];

@@ -168,9 +168,10 @@ fn refuse(need: &Need, target: &Target<'_>, notes: &mut Notes) {
 }
 
 fn warn(need: &Need, notes: &mut Notes) {
-    let (first, purpose) = (need.names[0], need.purpose);
+    let few = if need.names.len() > 3 { &need.names[..1] } else { need.names };
+    let (names, purpose) = (few.join("` or `"), need.purpose);
     notes.warn(format!(
-        "no list names `{first}`, for {purpose}: unless a group or a dependency brings it, the build will fail"
+        "no list names `{names}`, for {purpose}: unless a group or a dependency brings it, the build will fail"
     ));
 }
 
