@@ -76,8 +76,8 @@ fn an_x86_64_agent_whose_emulation_does_not_work_says_what_to_do(site: &mut Site
     site.start_agent("x1");
     let fault = &agent(site, "x1")["facts"]["emulations"][0]["fault"];
     assert_eq!(fault["name"], "emulation-no-f-flag", "{fault}");
-    let ran = site.cli.run("build far --dryrun").exited(3);
-    ran.says("without the flag F");
+    let ran = site.cli.run("build far --dryrun").succeeded();
+    assert!(ran.out.contains("without the flag F"), "{}", ran.out);
     drop(without_f);
 }
 
