@@ -25,8 +25,8 @@ medium: ## a small install medium like Enterprise Linux 9, made of Debian packag
 dist: ## packages of a release, .deb and .rpm, for x86_64 and ppc64le in target/dist-packages; ARCH=ppc64le makes those of one
 	deploy/dist/dist.sh target/dist-packages $(ARCH)
 
-emulated: ## of the tests only the agent as a ppc64le program under qemu-user, with one whole build
-	deploy/tools/install.sh test
+emulated: ## the agent as a ppc64le program under qemu-user, with one whole build; half an hour
+	deploy/tools/install.sh lab
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test emulated --locked -- --nocapture
 
