@@ -144,7 +144,7 @@ fn what_it_left_says_how_it_was_built(site: &Site) {
     assert!(dir.join("rootimg.cpio.gz").exists() && dir.join("initrd-stateless.gz").exists());
 }
 
-/// The same packages of the machine's own architecture, for what docs/PERFORMANCE.md says of emulation.
+/// The same packages of the machine's own architecture; says how much slower each stage was.
 fn it_is_slower_than_a_native_build(site: &mut Site) {
     site.agent_daemon("p1").stop();
     define(site, "near", arch());
