@@ -7,16 +7,13 @@ use tests::lab::{Access, Mn, Node};
 use tests::{eventually, text};
 
 use crate::builds::Build;
-use crate::stages::Lab;
+use crate::stages::{Lab, SHORT};
 
 /// How long the agent may take to notice something: it looks every quarter of a minute, and an outage has a limit of 20 s.
 const NOTICED: Duration = Duration::from_secs(180);
 
 /// What a build says whose archive doesn't go over NFS.
 const UPLOADING: &str = "uploading";
-
-/// How long a command in a guest may take that does little.
-const SHORT: Duration = Duration::from_secs(300);
 
 /// With root squashed archives go over NFS; where nothing can be written they are uploaded.
 pub(crate) fn access(lab: &mut Lab) {

@@ -18,7 +18,7 @@ const CUT: Duration = Duration::from_secs(30);
 const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How long a command in a guest may take that does little.
-const SHORT: Duration = Duration::from_secs(300);
+pub(crate) const SHORT: Duration = Duration::from_secs(300);
 
 /// How long an emulated machine may take to boot.
 const BOOT: Duration = Duration::from_secs(600);

@@ -5,10 +5,7 @@ use std::time::Duration;
 use tests::eventually;
 use tests::lab::Node;
 
-use crate::stages::Lab;
-
-/// How long a command in a guest may take that does little.
-const SHORT: Duration = Duration::from_secs(300);
+use crate::stages::{Lab, SHORT};
 
 /// `WatchdogSec`, then `TimeoutStopSec` for a process that can't even abort, then a start.
 const WATCHDOG: Duration = Duration::from_secs(300);
