@@ -194,7 +194,7 @@ fn what_local_apt_repositories_hold_is_known_before_dispatch() {
     let list = "linuxx*-image\ndracut\ndracut-network\ncurl\nnfs-common\nprocps\nisc-dhcp-client\n";
     site.osimage("pattern", list, std::slice::from_ref(&pkgdir));
     let warnings = site.cli.json("resolve pattern")["warnings"].to_string();
-    assert!(warnings.contains("no list names `linux-image-*`, for the kernel that nodes boot"), "{warnings}");
+    assert!(warnings.contains("no list names `linux-image-*`"), "{warnings}");
 
     // procps alone gets no address.
     let list = "linux-image-6.1.0-9\ndracut\nbare-network\ncurl\nnfs-common\nprocps\n";
