@@ -284,6 +284,7 @@ impl Driver {
             welcome.resume.into_iter().filter_map(|ack| Some((event::attempt(ack.attempt)?, ack.number))).collect();
         self.out = Some(out);
         self.clock = apart(now_ms(), welcome.time_ms);
+        // Also for what was found since the Hello.
         self.send_survey();
         self.offered.send_if_modified(|last| {
             let offer = welcome.install.unwrap_or_default();
@@ -328,6 +329,7 @@ impl Driver {
 
     async fn assign(&mut self, assign: v1::Assign) {
         let Some(id) = event::attempt(assign.attempt) else { return };
+        self.judge_clock(assign.time_ms);
         match self.hands.admit(id) {
             Admission::Known => {}
             Admission::Start => self.start(id, assign).await,
@@ -339,6 +341,16 @@ impl Driver {
                 let reason = format!("all {} slots of the agent are taken", self.config.slots);
                 self.refuse(id, assign.osimage, reason).await;
             }
+        }
+    }
+
+    /// A clock that went astray, or was set right, while the session stood.
+    fn judge_clock(&mut self, theirs_ms: i64) {
+        let judged = apart(now_ms(), theirs_ms);
+        // The seconds may differ by what the way takes: no reason to say it again.
+        if theirs_ms != 0 && judged.is_some() != self.clock.is_some() {
+            self.clock = judged;
+            self.send_survey();
         }
     }
 

@@ -14,6 +14,8 @@ use agent::event::{What, reference};
 use agent::inspect::Facts;
 use agent::journal::{Journal, parse_attempt};
 use agent::link::Link;
+use agent::preflight::conditions::COORDINATOR_CLOCK;
+use agent::worker::report::now_ms;
 use model::id::AttemptId;
 use model::stage::Stage;
 use proto::v1;
@@ -72,7 +74,12 @@ impl Rig {
     }
 
     fn assign(&self, attempt: &str) {
-        let assign = v1::Assign { attempt: Some(reference(id(attempt))), ..v1::Assign::default() };
+        self.assign_at(attempt, 0);
+    }
+
+    /// With what the coordinator's clock shows.
+    fn assign_at(&self, attempt: &str, time_ms: i64) {
+        let assign = v1::Assign { attempt: Some(reference(id(attempt))), time_ms, ..v1::Assign::default() };
         self.tell(Message::Said(ToAgent::Assign(assign)));
     }
 
@@ -81,11 +88,16 @@ impl Rig {
         self.tell(Message::Said(ToAgent::Drop(drop)));
     }
 
-    /// What it would say it has in hand.
-    async fn running(&self) -> Vec<v1::AttemptRef> {
+    /// What it would say to begin a session with.
+    async fn hello(&self) -> v1::Hello {
         let (answer, hello) = oneshot::channel();
         self.tell(Message::Hello(answer));
-        hello.await.unwrap().running
+        hello.await.unwrap()
+    }
+
+    /// What it would say it has in hand.
+    async fn running(&self) -> Vec<v1::AttemptRef> {
+        self.hello().await.running
     }
 
     /// The next event: of which attempt, its number, what.
@@ -95,6 +107,17 @@ impl Rig {
             if let Some(FromAgent::Event(event)) = said.message {
                 let of = agent::event::attempt(event.attempt).unwrap().to_string();
                 return (of, event.number, event.event.unwrap());
+            }
+        }
+    }
+
+    /// Waits for a survey that tells of a clock that is wrong.
+    async fn is_told_of_the_clock(&mut self) {
+        loop {
+            let said = tokio::time::timeout(PATIENCE, self.said.recv()).await.expect("nothing is said").unwrap();
+            match said.message {
+                Some(FromAgent::Survey(survey)) if has_clock(&survey.conditions) => return,
+                _ => {}
             }
         }
     }
@@ -122,6 +145,24 @@ impl Rig {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+fn has_clock(found: &[v1::Condition]) -> bool {
+    found.iter().any(|condition| condition.name == COORDINATOR_CLOCK.name)
+}
+
+#[tokio::test]
+async fn a_clock_is_judged_before_each_attempt() {
+    let mut rig = Rig::start().await;
+    let known = async |rig: &Rig| has_clock(&rig.hello().await.facts.unwrap().conditions);
+    assert!(!known(&rig).await, "the welcome said no time");
+    rig.assign_at("7.1", now_ms() - 90_000);
+    rig.is_told_of_the_clock().await;
+    // A coordinator that doesn't say proves nothing.
+    rig.assign_at("8.1", 0);
+    assert!(known(&rig).await);
+    rig.assign_at("9.1", now_ms());
+    assert!(!known(&rig).await, "it was set right");
 }
 
 #[tokio::test]

@@ -115,8 +115,8 @@ fn on_wire(order: ToAgent) -> FromCoordinator {
         ToAgent::Assign { attempt, plan, staging, osimage, silence } => {
             let limit = |(stage, seconds): (Stage, u32)| v1::StageSilence { stage: stage.to_string(), seconds };
             let silence = silence.into_iter().map(limit).collect();
-            let attempt = Some(attempt.into());
-            FromCoordinator::Assign(v1::Assign { attempt, plan_digest: plan, staging, osimage, silence })
+            let (attempt, plan_digest, time_ms) = (Some(attempt.into()), plan, now_ms());
+            FromCoordinator::Assign(v1::Assign { attempt, plan_digest, staging, osimage, silence, time_ms })
         }
         ToAgent::Ack(attempt, number) => FromCoordinator::Ack(v1::EventAck { attempt: Some(attempt.into()), number }),
         ToAgent::Drop(attempt, reason) => FromCoordinator::Drop(v1::Drop { attempt: Some(attempt.into()), reason }),

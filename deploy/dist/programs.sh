@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the programs of a release, or some of them, for one architecture into a folder, without shared libraries, so that
-# they run on nodes with an older libc, and without line tables, which are four fifths of them.
-# usage: programs.sh x86_64|powerpc64le OUT [PROGRAM...]
+# they run on nodes with an older libc, and without line tables, which are four fifths of them. PROFILE is cargo's, "release"
+# if it isn't set.
+# usage: [PROFILE=release|quick] programs.sh x86_64|powerpc64le OUT [PROGRAM...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,6 +10,7 @@ arch=$1 out=$2
 shift 2
 programs=("$@")
 [ $# -gt 0 ] || programs=(imgctl imgctl-agent imgctl-coordinator)
+profile=${PROFILE:-release}
 triple=$arch-unknown-linux-gnu
 linker=$arch-linux-gnu-gcc
 upper=$(tr 'a-z-' 'A-Z_' <<<"$triple")
@@ -35,10 +37,10 @@ unshare --mount --propagation private bash -euo pipefail -c '
     "CARGO_TARGET_${upper}_LINKER=$linker" "CC_${triple//-/_}=$linker" \
     "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static" \
     sh -ec "cd /src
-        cargo build --offline --locked --release --target $triple -p coordinator -p agent -p cli ${programs[*]/#/--bin }
+        cargo build --offline --locked --profile $profile --target $triple -p coordinator -p agent -p cli ${programs[*]/#/--bin }
         cd /target/$triple
         for program in ${programs[*]}; do
-            $arch-linux-gnu-strip --strip-debug -o \$program release/\$program
+            $arch-linux-gnu-strip --strip-debug -o \$program $profile/\$program
         done"
 
 for program in "${programs[@]}"; do

@@ -35,27 +35,47 @@ fn main() -> ExitCode {
     if suite == "on" {
         return site::on(&folder_of("site"), &arguments.collect::<Vec<_>>());
     }
-    let Some((stages, arches)) = stages::of(&suite) else {
+    assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");
+    let state = State::open(&folder_of(&suite));
+    if suite == "site" {
+        return site(&state);
+    }
+    let Some(stages) = stages::of(&suite) else {
         eprintln!("usage: lab [lab|faults|rpm|bench|site], or lab on NODE 'COMMAND'");
         return ExitCode::from(2);
     };
-    assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");
-    let state = State::open(&folder_of(&suite));
-    if !apart::is_inside() {
-        return outside(&state, &suite, arches);
-    }
-    if suite == "site" {
-        site::open(&state);
-        return ExitCode::SUCCESS;
-    }
     let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
     if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         eprintln!("there is no stage {unknown}; there are {}", names.join(", "));
         return ExitCode::from(2);
     }
-    inside(&state, &stages, arches, wanted.as_deref());
-    ExitCode::SUCCESS
+    let todo: Vec<&Stage> = stages.iter().filter(|stage| is_to_run(stage, &state, wanted.as_deref())).collect();
+    let arches: Vec<&str> =
+        ARCHES.into_iter().filter(|arch| todo.iter().any(|stage| stage.arches.contains(arch))).collect();
+    if apart::is_inside() {
+        inside(&state, &todo, &arches);
+        return ExitCode::SUCCESS;
+    }
+    for stage in &stages {
+        if let (None, Some(took)) = (&wanted, state.took(stage.name)) {
+            println!("{}: {took:.0} s, in an earlier run", stage.name);
+        }
+    }
+    outside(&state, &suite, &arches)
+}
+
+fn is_to_run(stage: &Stage, state: &State, wanted: Option<&str>) -> bool {
+    wanted.map_or_else(|| state.took(stage.name).is_none(), |name| name == stage.name)
+}
+
+/// Two bare nodes, for whoever looks at them.
+fn site(state: &State) -> ExitCode {
+    if apart::is_inside() {
+        site::open(state);
+        return ExitCode::SUCCESS;
+    }
+    outside(state, "site", &ARCHES)
 }
 
 /// Where a suite keeps what the next run goes on with.
@@ -80,25 +100,20 @@ fn outside(state: &State, suite: &str, arches: &[&str]) -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn inside(state: &State, stages: &[Stage], arches: &[&str], wanted: Option<&str>) {
+fn inside(state: &State, todo: &[&Stage], arches: &[&str]) {
     let began = Instant::now();
-    let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
-    let mut lab = Lab::start(Mn::start(options), arches);
-    println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
-    for stage in stages {
-        let is_done = state.took(stage.name);
-        if wanted.map_or(is_done.is_some(), |name| name != stage.name) {
-            if let Some(took) = is_done {
-                println!("{}: {took:.0} s, in an earlier run", stage.name);
-            }
-            continue;
+    if !todo.is_empty() {
+        let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
+        let mut lab = Lab::start(Mn::start(options), arches);
+        println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
+        for stage in todo {
+            println!("{} begins: {}", stage.name, stage.what);
+            let began = Instant::now();
+            (stage.run)(&mut lab);
+            let took = began.elapsed().as_secs_f64();
+            state.done(stage.name, took);
+            println!("{}: {took:.0} s", stage.name);
         }
-        println!("{} begins: {}", stage.name, stage.what);
-        let began = Instant::now();
-        (stage.run)(&mut lab);
-        let took = began.elapsed().as_secs_f64();
-        state.done(stage.name, took);
-        println!("{}: {took:.0} s", stage.name);
     }
     println!("all of it: {:.0} s", began.elapsed().as_secs_f64());
 }

@@ -28,48 +28,40 @@ const BOOT: Duration = Duration::from_secs(600);
 pub(crate) struct Stage {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
+    /// The architectures of the nodes that it needs.
+    pub(crate) arches: &'static [&'static str],
     pub(crate) run: fn(&mut Lab),
 }
 
-/// Those of `make lab` and its like, and the architectures of the nodes that they need.
-pub(crate) fn of(suite: &str) -> Option<(Vec<Stage>, &'static [&'static str])> {
-    let stage = |name, what, run| Stage { name, what, run };
-    match suite {
-        "lab" => {
-            let stages = vec![
-                stage("agents", "nodes of two architectures have joined and see /install by NFS", agents),
-                stage("build", "one command builds for both, each on its own kernel", build),
-                stage("network", "the ppc64le node is cut off for 30 s while packages are installed", network),
-                stage("nfs", "the NFS server is gone for a minute while the archive is written", nfs),
-                stage("killed", "the ppc64le node loses its power while packages are installed", killed),
-            ];
-            Some((stages, &ARCHES))
-        }
-        "faults" => {
-            let stages = vec![
-                stage("access", "an export with root squashed, and one that is read-only", exports::access),
-                stage("gone", "the NFS server doesn't come back while the archive is written", exports::gone),
-                stage("scratch", "a scratch folder on NFS", exports::scratch),
-                stage("units", "the packaged units: upgrade and watchdog", units::units),
-            ];
-            Some((stages, &ARCHES))
-        }
-        "rpm" => {
-            let stages =
-                vec![stage("compute", "dnf makes an image like Enterprise Linux's on the ppc64le node", rpm::compute)];
-            Some((stages, &ARCHES[1..]))
-        }
-        "bench" => {
-            let stages = vec![
-                stage("scratch", "a tree built on local scratch, beside one built on the NFS mount", bench::scratch),
-                stage("publish", "an archive over NFS and over gRPC, beside dd", bench::publish),
-            ];
-            Some((stages, &ARCHES[..1]))
-        }
-        // Nothing is done to it but by whoever looks at it.
-        "site" => Some((Vec::new(), &ARCHES)),
-        _ => None,
-    }
+const BOTH: &[&str] = &ARCHES;
+const X86_64: &[&str] = &[ARCHES[0]];
+const PPC64LE: &[&str] = &[ARCHES[1]];
+
+/// Those of `make lab` and its like.
+pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
+    let stage = |name, arches, run, what| Stage { name, what, arches, run };
+    let stages: Vec<Stage> = match suite {
+        "lab" => vec![
+            stage("agents", BOTH, agents, "nodes of two architectures have joined and see /install by NFS"),
+            stage("build", BOTH, build, "one command builds for both, each on its own kernel"),
+            stage("network", PPC64LE, network, "the ppc64le node is cut off for 30 s while packages are installed"),
+            stage("nfs", PPC64LE, nfs, "the NFS server is gone for a minute while the archive is written"),
+            stage("killed", PPC64LE, killed, "the ppc64le node loses its power while packages are installed"),
+        ],
+        "faults" => vec![
+            stage("access", X86_64, exports::access, "an export with root squashed, and one that is read-only"),
+            stage("gone", X86_64, exports::gone, "the NFS server doesn't come back while the archive is written"),
+            stage("scratch", PPC64LE, exports::scratch, "a scratch folder on NFS"),
+            stage("units", PPC64LE, units::units, "the packaged units: upgrade and watchdog"),
+        ],
+        "rpm" => vec![stage("compute", PPC64LE, rpm::compute, "dnf makes an image like Enterprise Linux's")],
+        "bench" => vec![
+            stage("scratch", X86_64, bench::scratch, "a tree built on local scratch, beside one on the NFS mount"),
+            stage("publish", X86_64, bench::publish, "an archive over NFS and over gRPC, beside dd"),
+        ],
+        _ => return None,
+    };
+    Some(stages)
 }
 
 /// The site with its nodes.

@@ -327,6 +327,7 @@ impl Service {
                     staging,
                     osimage,
                     silence: self.script.silence.clone(),
+                    time_ms: 0,
                 }),
             )
             .await;
