@@ -1,5 +1,7 @@
 //! Stage `publish`: the finished tree leaves as one compressed archive, written in one pass.
 
+mod writeback;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -9,6 +11,7 @@ use rootfs::compress::{Compression, Compressor, ZstdLevel};
 use rootfs::digest::{Digest, HashingWriter};
 use rootfs::tar::write_tar;
 use serde::Serialize;
+use writeback::Writeback;
 
 use super::Outcome;
 use super::context::{Context, MadeInitrd, State};
@@ -23,10 +26,6 @@ use crate::worker::report::{Product, StageLog};
 
 /// Sequential writes this large suit a disk and NFS alike.
 const BUFFER: usize = 1 << 20;
-
-/// Bytes after which it is waited until the disk has them. Several GB left to the page cache would reach a server at the
-/// end, in one long silence though they move; these take a slow network a minute or two.
-const SYNC_EACH: u64 = 128 << 20;
 
 /// The record that stands beside the tree: from what, where and with what it was made.
 #[derive(Debug, Serialize)]
@@ -96,40 +95,6 @@ impl<W: Write> Write for Moving<'_, W> {
     }
 }
 
-/// The archive's file, which is never far ahead of the disk or server that it lies on.
-struct Synced<'a> {
-    file: File,
-    /// Bytes that may only be in the page cache.
-    ahead: u64,
-    limit: u64,
-    log: &'a StageLog<'a>,
-}
-
-impl Synced<'_> {
-    /// The rest of it. On NFS this is where a full server or a lost connection shows.
-    fn finish(self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-}
-
-impl Write for Synced<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.ahead += written as u64;
-        if self.ahead >= self.limit {
-            self.file.sync_data()?;
-            self.ahead = 0;
-            // The compressor's own end writes without anybody saying so.
-            self.log.moves();
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Result<(), StageError> {
     let plan = context.plan;
     let record = BuildRecord {
@@ -156,7 +121,7 @@ fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Res
 fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Digest, u64), StageError> {
     let archive = &context.order.archive;
     let failed = || StageError::file("write the archive", archive);
-    let file = Synced { file, ahead: 0, limit: SYNC_EACH, log };
+    let file = Writeback::new(file, log).map_err(failed())?;
     let out = HashingWriter::new(BufWriter::with_capacity(BUFFER, file));
     let mut packed =
         Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
@@ -171,35 +136,4 @@ fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Diges
     let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
     file.finish().map_err(failed())?;
     Ok((digest, bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-
-    use model::stage::Stage;
-
-    use super::*;
-    use crate::worker::report::Reporter;
-
-    #[test]
-    fn the_disk_has_what_was_written_before_much_more_is() {
-        let (reports, says) = io::pipe().unwrap();
-        let reporter = Reporter::new(says);
-        let log = StageLog::new(Stage::Publish, &reporter);
-        // A pipe can't be synced, and says so when it is asked to.
-        let (_reader, writer) = io::pipe().unwrap();
-        let mut synced = Synced { file: File::from(OwnedFd::from(writer)), ahead: 0, limit: 10, log: &log };
-        assert_eq!(synced.write(b"123456789").unwrap(), 9);
-        assert_eq!(synced.write(b"0").unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        let mut synced = Synced { file: tempfile::tempfile().unwrap(), ahead: 0, limit: 10, log: &log };
-        for _ in 0..5 {
-            synced.write_all(b"1234").unwrap();
-            assert!(synced.ahead < 10);
-        }
-        assert_eq!((synced.ahead, synced.file.metadata().unwrap().len()), (8, 20));
-        synced.finish().unwrap();
-        drop(reporter);
-        assert!(io::read_to_string(reports).unwrap().contains("progress"));
-    }
 }
