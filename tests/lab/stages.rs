@@ -57,7 +57,8 @@ pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
         "rpm" => vec![stage("compute", PPC64LE, rpm::compute, "dnf makes an image like Enterprise Linux's")],
         "bench" => vec![
             stage("scratch", X86_64, bench::scratch, "a tree built on local scratch, beside one on the NFS mount"),
-            stage("publish", X86_64, bench::publish, "an archive over NFS and over gRPC, beside dd"),
+            stage("publish", X86_64, bench::publish, "an archive over NFS, beside dd"),
+            stage("upload", &[], bench::upload, "an archive over gRPC, beside dd"),
         ],
         _ => return None,
     };

@@ -124,8 +124,8 @@ mod tests {
             let deadline = Instant::now() + Duration::from_secs(20);
             let error = loop {
                 assert!(Instant::now() < deadline, "it takes all that it is given");
-                match file.write(b"0123456789") {
-                    Ok(_) => io::Read::read_exact(&mut reader, &mut [0; 10]).unwrap(),
+                match file.write_all(b"0123456789") {
+                    Ok(()) => io::Read::read_exact(&mut reader, &mut [0; 10]).unwrap(),
                     Err(error) => break error,
                 }
             };
