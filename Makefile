@@ -25,8 +25,8 @@ medium: ## a small install medium like Enterprise Linux 9, made of Debian packag
 dist: ## packages of a release, .deb and .rpm, for x86_64 and ppc64le in target/dist-packages; ARCH=ppc64le makes those of one
 	deploy/dist/dist.sh target/dist-packages $(ARCH)
 
-emulated: ## the agent as a ppc64le program under qemu-user, with one whole build; half an hour
-	deploy/tools/install.sh lab
+emulated: ## of the tests, the agent as a ppc64le program under qemu-user, with one whole build
+	deploy/tools/install.sh test
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test emulated --locked -- --nocapture
 
@@ -48,10 +48,10 @@ lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le n
 	cargo build --workspace --bins --example lab --locked
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
 
-lab-bench: ## on the lab's x86_64 node: local scratch beside NFS, publishing beside dd
+lab-bench: ## local scratch beside NFS on the lab's x86_64 node, publishing and uploading beside dd; figures of a release
 	deploy/tools/install.sh lab
-	cargo build --workspace --bins --example lab --locked
-	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab bench
+	cargo build --release --workspace --bins --example lab --locked
+	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/release/examples/lab bench
 
 lab-site: ## two bare nodes with a release's packages, to follow docs/INSTALL.md on
 	deploy/tools/install.sh lab

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::agent::Condition;
 use model::id::AttemptId;
@@ -283,10 +283,14 @@ impl Attempt {
 
     async fn publish(&self, order: &Order, product: Product, log: &mut LogWriter) -> Result<What, AttemptError> {
         if order.archive.starts_with(self.spool()) {
-            let text = format!("uploading {}", crate::sys::probe::human(product.bytes));
+            // The log is a convenience here; the upload is what counts.
+            let mut say = |text| {
+                let _ = log.append(&Line { time_ms: now_ms(), stage: Stage::Publish, text });
+            };
+            let mut began = Instant::now();
             let begins = || {
-                // The log is a convenience here; the upload is what counts.
-                let _ = log.append(&Line { time_ms: now_ms(), stage: Stage::Publish, text: text.clone() });
+                began = Instant::now();
+                say(format!("uploading {}", crate::sys::probe::human(product.bytes)));
             };
             let limit = self.silence.of(Stage::Publish);
             match transfer::archive(self.link.clone(), self.id, &product, limit, begins).await {
@@ -296,6 +300,7 @@ impl Attempt {
                 Err(error @ TransferError::Still { .. }) => return Ok(What::Failed(stood_still(&error))),
                 uploaded => uploaded?,
             }
+            say(format!("uploaded in {:.2} s", began.elapsed().as_secs_f64()));
         }
         let Product { archive: _, digest, bytes, kernel_version, packages, initrds, warnings } = product;
         Ok(What::Published(Published {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::agent::{Condition, Survey};
+use model::agent::Survey;
 use model::id::AttemptId;
 use proto::supervision::Pulse;
 use proto::v1;
@@ -102,18 +102,16 @@ pub struct Driver {
     offered: watch::Sender<v1::InstallOffer>,
     /// What was found of it, and of the scratch folder.
     found: Found,
-    /// By how much the coordinator's clock differs, where that matters.
-    clock: Option<Condition>,
+    /// By how many ms our clock is ahead of the coordinator's, where that matters.
+    clock: Option<i64>,
     /// What the service manager is told.
     pulse: Pulse,
 }
 
-/// Whether the clocks differ by more than they may. `theirs_ms` is 0 where the coordinator didn't say.
-fn apart(ours_ms: i64, theirs_ms: i64) -> Option<Condition> {
+/// By how many ms our clock is ahead, if it is more than it may. `theirs_ms` is 0 where the coordinator didn't say.
+fn apart(ours_ms: i64, theirs_ms: i64) -> Option<i64> {
     let by = ours_ms.saturating_sub(theirs_ms);
-    let found =
-        || COORDINATOR_CLOCK.found(format!("this node's clock differs from the coordinator's by {} s", by / 1000));
-    (theirs_ms != 0 && by.abs() > CLOCK_LIMIT_MS).then(found)
+    (theirs_ms != 0 && by.saturating_abs() > CLOCK_LIMIT_MS).then_some(by)
 }
 
 impl Driver {
@@ -253,8 +251,10 @@ impl Driver {
     /// What the preflight found, of everything.
     fn survey(&self) -> Survey {
         let Survey { install, conditions: found } = self.found.now();
-        let conditions =
-            emulation::conditions(&self.facts).into_iter().chain(found).chain(self.clock.clone()).collect();
+        let clock = self.clock.map(|by| {
+            COORDINATOR_CLOCK.found(format!("this node's clock differs from the coordinator's by {} s", by / 1000))
+        });
+        let conditions = emulation::conditions(&self.facts).into_iter().chain(found).chain(clock).collect();
         Survey { install, conditions }
     }
 
@@ -347,8 +347,9 @@ impl Driver {
     /// A clock that went astray, or was set right, while the session stood.
     fn judge_clock(&mut self, theirs_ms: i64) {
         let judged = apart(now_ms(), theirs_ms);
-        // The seconds may differ by what the way takes: no reason to say it again.
-        if theirs_ms != 0 && judged.is_some() != self.clock.is_some() {
+        // The way takes a moment, which is no reason to say it again.
+        let differs = judged.unwrap_or_default().saturating_sub(self.clock.unwrap_or_default());
+        if theirs_ms != 0 && differs.saturating_abs() > CLOCK_LIMIT_MS {
             self.clock = judged;
             self.send_survey();
         }

@@ -19,7 +19,7 @@ mkdir -p "$out"
 for arch; do
     arch=${arch/#ppc64le/powerpc64le}
     programs=target/programs/$arch
-    deploy/dist/programs.sh "$arch" "$programs"
+    PROFILE=release deploy/dist/programs.sh "$arch" "$programs"
     for program in imgctl imgctl-agent imgctl-coordinator; do
         deploy/dist/check.sh "$programs/$program" "$arch"
     done

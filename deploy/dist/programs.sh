@@ -38,11 +38,12 @@ unshare --mount --propagation private bash -euo pipefail -c '
     "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static" \
     sh -ec "cd /src
         cargo build --offline --locked --profile $profile --target $triple -p coordinator -p agent -p cli ${programs[*]/#/--bin }
-        cd /target/$triple
+        cd /target/$triple/$profile
+        mkdir -p stripped
         for program in ${programs[*]}; do
-            $arch-linux-gnu-strip --strip-debug -o \$program $profile/\$program
+            $arch-linux-gnu-strip --strip-debug -o stripped/\$program \$program
         done"
 
 for program in "${programs[@]}"; do
-    install -m 755 "$target/$triple/$program" "$out/$program"
+    install -m 755 "$target/$triple/$profile/stripped/$program" "$out/$program"
 done

@@ -27,7 +27,7 @@ case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     demo) wanted=("${build[@]}" "${agent[@]}") ;;
     dist) wanted=("${build[@]}" "${dist[@]}") ;;
-    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" "${guest[@]}" debootstrap) ;;
+    test) wanted=("${build[@]}" "${agent[@]}" "${proof[@]}" "${rpm[@]}" "${drivers[@]}" "${disks[@]}" "${guest[@]}" "${dist[@]}" debootstrap) ;;
     lab) wanted=("${build[@]}" "${dist[@]}" "${guest[@]}" "${foreign[@]}" "${agent[@]}" "${rpm[@]}") ;;
     *) echo "usage: $0 build|demo|dist|test|lab" >&2; exit 2 ;;
 esac

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use agent::preflight::export::OPTIONS;
-use serde_json::Value;
 use tests::lab::Node;
 use tests::{AgentOptions, Cli, Web, text};
 
@@ -63,15 +62,13 @@ fn mount(node: &Node) {
 pub(crate) fn publish(lab: &mut Lab) {
     let (node, mn) = lab.x86_64();
     node.guest.ok(&format!("tc qdisc replace dev eth0 root {WIRE}"), LONG);
-    let (bytes, published) = published(&mn.site.cli, &["genimage", "small-x86_64", "--discard-edits"]);
+    let published = published(&mn.site.cli, &["genimage", "small-x86_64", "--discard-edits"]);
+    assert_eq!(published.uploaded, None, "it was to go over NFS");
+    let (bytes, published) = (published.bytes, published.seconds);
     mount(node);
-    node.guest.ok(&format!("head -c {bytes} /dev/urandom >/var/tmp/bytes && mkdir -p /install/bench"), LONG);
-    let copies = (0..ROUNDS).map(|_| {
-        let began = Instant::now();
-        node.guest.ok(&dd("/var/tmp/bytes", "/install/bench/dd"), LONG);
-        began.elapsed().as_secs_f64()
-    });
-    let copy = median(copies.collect());
+    node.guest.ok(&format!("{} && mkdir -p /install/bench", random(bytes, "/var/tmp/bytes")), LONG);
+    let copy = || seconds(&node.guest.ok(&dd("/var/tmp/bytes", "/install/bench/dd"), LONG));
+    let copy = median((0..ROUNDS).map(|_| copy()).collect());
     let clear = "rm -rf /var/tmp/bytes /install/bench && umount /install && tc qdisc delete dev eth0 root";
     node.guest.ok(clear, LONG);
     println!("  an archive of {:.1} MB, over {WIRE}", bytes as f64 / 1e6);
@@ -96,21 +93,32 @@ pub(crate) fn upload(lab: &mut Lab) {
     genimage.extend(["--set", "environvar=no_proxy=127.0.0.1"]);
     let (from, to) = (site.path("bytes"), site.install_dir().join("bytes"));
     let copy = dd(&from.display().to_string(), &to.display().to_string());
-    let (mut uploads, mut copies, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut uploads, mut copies, mut packs, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
-        bytes = published(&site.cli, &genimage).0;
-        uploads.push(uploaded(&site.cli));
-        fs::write(&from, vec![0x5a; bytes as usize]).expect("there is room for them");
-        let began = Instant::now();
-        assert!(Command::new("sh").args(["-c", &copy]).status().expect("there is a shell").success(), "{copy}");
-        copies.push(began.elapsed().as_secs_f64());
+        let published = published(&site.cli, &genimage);
+        uploads.push(published.uploaded.expect("it was to be uploaded"));
+        packs.push(published.seconds);
+        bytes = published.bytes;
+        shell(&random(bytes, &from.display().to_string()));
+        copies.push(seconds(&shell(&copy)));
     }
     fs::remove_file(&from).expect("it is ours");
-    let (upload, copy) = (median(uploads), median(copies));
+    let (upload, copy, pack) = (median(uploads), median(copies), median(packs));
     println!("  an archive of {:.1} MB, over loopback; medians of {ROUNDS}", bytes as f64 / 1e6);
     println!("  dd with fsync to the disk of the install root: {copy:.2} s, {:.0} MB/s", rate(bytes, copy));
-    println!("  upload, from the end of the stage: {upload:.2} s, {:.0} MB/s", rate(bytes, upload));
-    println!("  of dd: {:.0} %", 100.0 * copy / upload);
+    println!("  upload: {upload:.2} s, {:.0} MB/s, {:.0} % of dd", rate(bytes, upload), 100.0 * copy / upload);
+    println!("  stage publish, to the agent's own disk: {pack:.2} s (pack, compress, write)");
+}
+
+fn shell(script: &str) -> String {
+    let output = Command::new("sh").args(["-c", script]).output().expect("there is a shell");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Bytes that no disk can make less of, and that are on it.
+fn random(bytes: u64, to: &str) -> String {
+    format!("head -c {bytes} /dev/urandom >{to} && sync {to}")
 }
 
 /// Megabytes a second.
@@ -118,28 +126,36 @@ fn rate(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / 1e6 / seconds
 }
 
+/// Says how many ms it took.
 fn dd(from: &str, to: &str) -> String {
-    format!("dd if={from} of={to} bs=1M conv=fsync 2>/dev/null && rm {to}")
+    let now = "date +%s%3N";
+    format!("began=$({now}); dd if={from} of={to} bs=1M conv=fsync 2>/dev/null && echo $(($({now}) - began)); rm {to}")
 }
 
-/// Builds; gives the archive's bytes, as its log has them, and how long the stage took.
-fn published(cli: &Cli, genimage: &[&str]) -> (u64, f64) {
+fn seconds(ms: &str) -> f64 {
+    ms.trim().parse::<f64>().unwrap_or_else(|_| panic!("no ms: {ms}")) / 1000.0
+}
+
+/// What a build says of its archive.
+#[derive(Debug)]
+struct Published {
+    bytes: u64,
+    /// The stage's.
+    seconds: f64,
+    /// How many seconds the upload took, if there was one.
+    uploaded: Option<f64>,
+}
+
+fn published(cli: &Cli, genimage: &[&str]) -> Published {
     cli.run_args(genimage, b"").succeeded();
     let build = &cli.json("builds list")[0];
     let log = cli.ok(&format!("builds logs {}", build["id"]));
-    let size = log.rsplit_once("archive of ").map_or("", |(_, rest)| rest.split(" MB").next().unwrap_or_default());
-    let megabytes: f64 = size.parse().unwrap_or_else(|_| panic!("no archive of so many MB in:\n{log}"));
-    ((megabytes * 1e6) as u64, took(build, "publish"))
-}
-
-/// How long the upload of the newest build took: from the end of its last stage to the end of the attempt.
-fn uploaded(cli: &Cli) -> f64 {
-    let build = &cli.json("builds list")[0];
-    let attempt = &build["attempts"][0];
-    let last = attempt["stages"].as_array().and_then(|stages| stages.last()).expect("there are stages");
-    assert_eq!(text(last, "stage"), "publish");
-    let ms = |value: &Value| value.as_i64().expect("a time");
-    (ms(&attempt["ended_ms"]) - ms(&last["ended_ms"])) as f64 / 1000.0
+    let number = |before: &str, after: &str| {
+        let text = log.rsplit_once(before)?.1.split(after).next()?;
+        Some(text.parse::<f64>().unwrap_or_else(|_| panic!("{text} after {before} in:\n{log}")))
+    };
+    let bytes = (number("archive of ", " MB").expect("its log says so") * 1e6) as u64;
+    Published { bytes, seconds: took(build, "publish"), uploaded: number("uploaded in ", " s") }
 }
 
 fn median(mut samples: Vec<f64>) -> f64 {

@@ -36,14 +36,18 @@ fn main() -> ExitCode {
         return site::on(&folder_of("site"), &arguments.collect::<Vec<_>>());
     }
     assert_eq!(arch(), "x86_64", "the lab's own machine is x86_64");
-    let state = State::open(&folder_of(&suite));
     if suite == "site" {
-        return site(&state);
+        return site(&State::open(&folder_of(&suite)));
     }
     let Some(stages) = stages::of(&suite) else {
         eprintln!("usage: lab [lab|faults|rpm|bench|site], or lab on NODE 'COMMAND'");
         return ExitCode::from(2);
     };
+    let state = State::open(&folder_of(&suite));
+    if suite == "bench" && !apart::is_inside() {
+        // Figures are of one run, and of the programs that are here now.
+        state.begin_anew();
+    }
     let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
     if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();

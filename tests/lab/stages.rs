@@ -58,7 +58,7 @@ pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
         "bench" => vec![
             stage("scratch", X86_64, bench::scratch, "a tree built on local scratch, beside one on the NFS mount"),
             stage("publish", X86_64, bench::publish, "an archive over NFS, beside dd"),
-            stage("upload", &[], bench::upload, "an archive over gRPC, beside dd"),
+            stage("upload", X86_64, bench::upload, "an archive over gRPC, beside dd"),
         ],
         _ => return None,
     };

@@ -20,6 +20,12 @@ impl State {
         &self.folder
     }
 
+    /// Leaves nothing of an earlier run.
+    pub(crate) fn begin_anew(&self) {
+        rootfs::remove::remove_tree(&self.folder).unwrap_or_else(|error| panic!("{error}"));
+        Self::open(&self.folder);
+    }
+
     /// How many seconds a stage took, if it is done.
     pub(crate) fn took(&self, stage: &str) -> Option<f64> {
         fs::read_to_string(self.folder.join("done").join(stage)).ok()?.trim().parse().ok()

@@ -14,9 +14,9 @@ use crate::worker::report::StageLog;
 /// server's own disk isn't asked to be safe all the time.
 const STEP: u64 = 16 << 20;
 
-/// Steps that may wait. With the one under way these are the bytes by which packing may be ahead; they take a slow network
-/// a minute or two.
-const STEPS_AHEAD: usize = 7;
+/// Steps that may wait. With the one under way and the one that is full these are the bytes by which packing may be ahead,
+/// 128 MiB; they take a slow network a minute or two.
+const STEPS_WAITING: usize = 6;
 
 /// A file that is never far ahead of the disk or server that it lies on.
 #[derive(Debug)]
@@ -35,14 +35,19 @@ pub(super) struct Writeback<'a> {
 impl<'a> Writeback<'a> {
     /// Takes over an open file, from where it stands.
     pub(super) fn new(file: File, log: &'a StageLog<'a>) -> io::Result<Self> {
-        Self::with_steps(file, STEP, log)
+        Self::with(file, STEP, File::sync_data, log)
     }
 
-    fn with_steps(file: File, step: u64, log: &'a StageLog<'a>) -> io::Result<Self> {
+    fn with(
+        file: File,
+        step: u64,
+        sync: impl Fn(&File) -> io::Result<()> + Send + 'static,
+        log: &'a StageLog<'a>,
+    ) -> io::Result<Self> {
         let same = file.try_clone()?;
-        let (full, steps) = sync_channel(STEPS_AHEAD);
-        let sync = move || steps.iter().try_for_each(|()| same.sync_data());
-        let syncer = thread::Builder::new().name("writeback".to_owned()).spawn(sync)?;
+        let (full, steps) = sync_channel(STEPS_WAITING);
+        let work = move || steps.iter().try_for_each(|()| sync(&same));
+        let syncer = thread::Builder::new().name("writeback".to_owned()).spawn(work)?;
         Ok(Self { file, filled: 0, step, full, syncer: Some(syncer), log })
     }
 
@@ -83,13 +88,18 @@ impl Write for Writeback<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-    use std::time::{Duration, Instant};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use model::stage::Stage;
 
     use super::*;
     use crate::worker::report::Reporter;
+
+    const STEP: u64 = 10;
+    const ONE_STEP: &[u8] = b"0123456789";
 
     fn with_log(test: impl FnOnce(&StageLog<'_>)) -> String {
         let (reports, says) = io::pipe().unwrap();
@@ -99,47 +109,77 @@ mod tests {
         io::read_to_string(reports).unwrap()
     }
 
+    fn new<'a>(sync: impl Fn(&File) -> io::Result<()> + Send + 'static, log: &'a StageLog<'a>) -> Writeback<'a> {
+        Writeback::with(tempfile::tempfile().unwrap(), STEP, sync, log).unwrap()
+    }
+
     #[test]
-    fn what_is_written_goes_to_the_disk_step_by_step_and_says_so() {
+    fn each_step_goes_to_the_disk_and_says_so() {
+        let synced = Arc::new(AtomicUsize::new(0));
+        let count = synced.clone();
+        let sync = move |file: &File| {
+            count.fetch_add(1, Ordering::SeqCst);
+            file.sync_data()
+        };
         let said = with_log(|log| {
-            let mut file = Writeback::with_steps(tempfile::tempfile().unwrap(), 10, log).unwrap();
-            let same = file.file.try_clone().unwrap();
+            let mut file = new(sync, log);
             for _ in 0..50 {
                 file.write_all(b"1234").unwrap();
-                assert!(file.filled < 10);
             }
-            assert_eq!(file.filled, 8);
+            let same = file.file.try_clone().unwrap();
             file.finish().unwrap();
             assert_eq!(same.metadata().unwrap().len(), 200);
         });
+        // A step is three writes of four.
+        assert_eq!(synced.load(Ordering::SeqCst), 16);
         assert!(said.contains("progress"), "{said}");
     }
 
     #[test]
-    fn a_disk_that_refuses_ends_the_writing_while_it_goes_on() {
+    fn packing_is_never_further_ahead_than_the_steps_that_may_wait() {
         with_log(|log| {
-            // A pipe can't be synced, and says so when it is asked to.
-            let (mut reader, writer) = io::pipe().unwrap();
-            let mut file = Writeback::with_steps(File::from(OwnedFd::from(writer)), 10, log).unwrap();
-            let deadline = Instant::now() + Duration::from_secs(20);
-            let error = loop {
-                assert!(Instant::now() < deadline, "it takes all that it is given");
-                match file.write_all(b"0123456789") {
-                    Ok(()) => io::Read::read_exact(&mut reader, &mut [0; 10]).unwrap(),
-                    Err(error) => break error,
-                }
+            let (go, wait) = channel::<()>();
+            let sync = move |_: &File| {
+                let _ = wait.recv();
+                Ok(())
             };
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let mut file = new(sync, log);
+            // One may be under way as well.
+            let full = STEPS_WAITING + 1;
+            (0..full).for_each(|_| file.write_all(ONE_STEP).unwrap());
+            let written = Arc::new(AtomicUsize::new(0));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    file.write_all(ONE_STEP).unwrap();
+                    written.store(1, Ordering::SeqCst);
+                });
+                thread::sleep(Duration::from_millis(200));
+                assert_eq!(written.load(Ordering::SeqCst), 0, "nothing was synced, and it takes more");
+                drop(go);
+            });
+            assert_eq!(written.load(Ordering::SeqCst), 1);
         });
     }
 
     #[test]
-    fn a_disk_that_refuses_the_last_step_fails_the_file() {
+    fn a_disk_that_refuses_a_step_ends_the_writing() {
         with_log(|log| {
-            let (_reader, writer) = io::pipe().unwrap();
-            let mut file = Writeback::with_steps(File::from(OwnedFd::from(writer)), 10, log).unwrap();
-            file.write_all(b"0123456789").unwrap();
-            assert_eq!(file.finish().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            let mut file = new(|_| Err(io::ErrorKind::QuotaExceeded.into()), log);
+            let error = (0..1000).find_map(|_| {
+                thread::sleep(Duration::from_millis(1));
+                file.write_all(ONE_STEP).err()
+            });
+            assert_eq!(error.expect("it takes all that it is given").kind(), io::ErrorKind::QuotaExceeded);
+        });
+    }
+
+    /// The system tells of an error once: at the end it would say that all is well.
+    #[test]
+    fn a_disk_that_refused_the_last_step_fails_the_file() {
+        with_log(|log| {
+            let mut file = new(|_| Err(io::ErrorKind::QuotaExceeded.into()), log);
+            file.write_all(ONE_STEP).unwrap();
+            assert_eq!(file.finish().unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
         });
     }
 }
