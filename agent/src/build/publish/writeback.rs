@@ -51,6 +51,11 @@ impl<'a> Writeback<'a> {
         Ok(Self { file, filled: 0, step, full, syncer: Some(syncer), log })
     }
 
+    /// Why the syncer has ended early: the disk or server refused what it had.
+    fn refusal(&mut self) -> io::Error {
+        self.syncer.take().map_or(Ok(()), ended).err().unwrap_or_else(|| io::ErrorKind::WriteZero.into())
+    }
+
     /// Waits for the rest of it. On NFS this is where a full server or a lost connection shows.
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { file, full, syncer, .. } = self;
@@ -66,14 +71,16 @@ fn ended(syncer: JoinHandle<io::Result<()>>) -> io::Result<()> {
 
 impl Write for Writeback<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Seen at once: where the server is gone each further write to NFS takes the mount's whole limit.
+        if self.syncer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(self.refusal());
+        }
         let written = self.file.write(bytes)?;
         self.filled += written as u64;
         if self.filled >= self.step {
             self.filled = 0;
             if self.full.send(()).is_err() {
-                // It ends early only when the disk or server refused what it had.
-                self.syncer.take().map_or(Ok(()), ended)?;
-                return Err(io::ErrorKind::WriteZero.into());
+                return Err(self.refusal());
             }
             // The compressor's own end writes without anybody saying so.
             self.log.moves();
@@ -165,9 +172,11 @@ mod tests {
     fn a_disk_that_refuses_a_step_ends_the_writing() {
         with_log(|log| {
             let mut file = new(|_| Err(io::ErrorKind::QuotaExceeded.into()), log);
+            file.write_all(ONE_STEP).unwrap();
+            // Long before the next step is full.
             let error = (0..1000).find_map(|_| {
-                thread::sleep(Duration::from_millis(1));
-                file.write_all(ONE_STEP).err()
+                thread::sleep(Duration::from_millis(10));
+                file.write(b"").err()
             });
             assert_eq!(error.expect("it takes all that it is given").kind(), io::ErrorKind::QuotaExceeded);
         });
