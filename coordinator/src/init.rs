@@ -110,7 +110,7 @@ fn write_config(path: &Path, config: &Config) -> Result<(), InitError> {
     write_new(
         path,
         &format!(
-            "# imgctl coordinator; every key is explained in deploy/config/coordinator.toml of the source, which packages have as an example\n{text}"
+            "# imgctl coordinator; every key is explained in /usr/share/doc/imgctl-coordinator/examples/coordinator.toml (of the source: deploy/config)\n{text}"
         ),
     )
 }

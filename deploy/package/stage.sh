@@ -47,6 +47,7 @@ stage_documents() {
     install -D -m 644 "$source_root/LICENSE" "$documents/copyright"
     install -D -m 644 "$source_root/CHANGELOG.md" "$documents/changelog"
     gzip -9n "$documents/changelog"
+    install -m 644 "$source_root/docs/INSTALL.md" "$documents/INSTALL.md"
     # A release has it; packages that a test makes do without.
     [ ! -f "$manual/licences" ] || gzip -9nc "$manual/licences" >"$documents/third-party-licences.gz"
 }

@@ -42,7 +42,7 @@ pub const INSTALL_NOT_MOUNTED: Kind = kind(
 pub const INSTALL_MOUNT_FAILED: Kind = kind(
     "install-mount-failed",
     Effect::NoInstall,
-    "export it to this node on the management node (exportfs -v), open port 2049 there, and install nfs-common or nfs-utils here",
+    "on the management node see that the NFS server runs, exports it to this node (exportfs -v) and is reached at port 2049; here install nfs-common or nfs-utils",
 );
 /// The server says nothing.
 pub const INSTALL_NO_ANSWER: Kind = kind(

@@ -217,7 +217,7 @@ fn record_of(build: &Build, received: &Received) -> GenerationRecord {
 
 fn said(received: &Received) -> String {
     let mut text = format!(
-        "received as generation {}: {} entries, {} MB",
+        "received as generation {}, with the digest that the agent named: {} entries, {} MB",
         received.generation,
         received.tree_entries,
         received.tree_bytes / 1_000_000

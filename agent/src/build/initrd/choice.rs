@@ -75,11 +75,17 @@ pub(super) fn dracut_modules(has: &dyn Fn(&str) -> bool) -> Result<String, Lack>
     Ok(format!("{network} network nfs base kernel-modules"))
 }
 
-/// The module that dracut complains of, as a sentence.
+/// The module that dracut complains of, as a sentence, with its reason where that was said earlier.
 pub(super) fn refused(lines: &[String]) -> Option<String> {
     let line = lines.iter().find(|line| line.contains("cannot be found or installed"))?;
     let name = line.split(['\'', '`', '"']).nth(1).unwrap_or(line);
-    Some(format!("dracut can't put its module `{name}` into the initrd"))
+    let of_it = |line: &&String| line.contains(&format!("'{name}'"));
+    let reason = lines
+        .iter()
+        .filter(of_it)
+        .find_map(|line| line.split_once("will not be installed, because "))
+        .map(|(_, reason)| format!(": {}", reason.trim_end_matches(['!', '.'])));
+    Some(format!("dracut can't put its module `{name}` into the initrd{}", reason.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -118,5 +124,13 @@ mod tests {
             .map(String::from);
         assert_eq!(refused(&lines).unwrap(), "dracut can't put its module `network-legacy` into the initrd");
         assert_eq!(refused(&lines[..1]), None);
+        let lines = [
+            "dracut: dracut module 'mksh' will not be installed, because command 'mksh' could not be found!",
+            "dracut: dracut module 'nfs' will not be installed, because command 'umount' could not be found!",
+            "dracut: dracut module 'nfs' cannot be found or installed.",
+        ]
+        .map(String::from);
+        let expected = "dracut can't put its module `nfs` into the initrd: command 'umount' could not be found";
+        assert_eq!(refused(&lines).unwrap(), expected);
     }
 }
