@@ -1,9 +1,9 @@
 //! Stage `publish`: the finished tree leaves as one compressed archive, written in one pass.
 
-mod writeback;
+mod write_behind;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use model::emulation::SLOWER;
 use model::wish::GenimageWish;
@@ -11,7 +11,7 @@ use rootfs::compress::{Compression, Compressor, ZstdLevel};
 use rootfs::digest::{Digest, HashingWriter};
 use rootfs::tar::write_tar;
 use serde::Serialize;
-use writeback::Writeback;
+use write_behind::WriteBehind;
 
 use super::Outcome;
 use super::context::{Context, MadeInitrd, State};
@@ -23,9 +23,6 @@ use crate::pkg::Installed;
 use crate::sys::mount::unmount_below;
 use crate::sys::probe::human;
 use crate::worker::report::{Product, StageLog};
-
-/// Sequential writes this large suit a disk and NFS alike.
-const BUFFER: usize = 1 << 20;
 
 /// The record that stands beside the tree: from what, where and with what it was made.
 #[derive(Debug, Serialize)]
@@ -121,8 +118,7 @@ fn record(context: &Context<'_>, state: &State, packages: Vec<Installed>) -> Res
 fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Digest, u64), StageError> {
     let archive = &context.order.archive;
     let failed = || StageError::file("write the archive", archive);
-    let file = Writeback::new(file, log).map_err(failed())?;
-    let out = HashingWriter::new(BufWriter::with_capacity(BUFFER, file));
+    let out = HashingWriter::new(WriteBehind::new(file, log).map_err(failed())?);
     let mut packed =
         Compressor::new(out, Compression::Zstd(ZstdLevel::default()), context.threads()).map_err(failed())?;
     let totals = write_tar(&context.out, &mut Moving { to: &mut packed, log }).map_err(|error| {
@@ -133,7 +129,6 @@ fn write(context: &Context<'_>, file: File, log: &StageLog<'_>) -> Result<(Diges
     })?;
     log.say(format!("{} names, {} of content", totals.entries, human(totals.content_bytes)));
     let (out, digest, bytes) = packed.finish().map_err(failed())?.finish();
-    let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
-    file.finish().map_err(failed())?;
+    out.finish().map_err(failed())?;
     Ok((digest, bytes))
 }
