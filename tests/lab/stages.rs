@@ -50,6 +50,7 @@ pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
         ],
         "faults" => vec![
             stage("access", X86_64, exports::access, "an export with root squashed, and one that is read-only"),
+            stage("minute", X86_64, minute, "the NFS server is gone for a minute, and the agent's own mount is soft"),
             stage("gone", X86_64, exports::gone, "the NFS server doesn't come back while the archive is written"),
             stage("scratch", PPC64LE, exports::scratch, "a scratch folder on NFS"),
             stage("units", PPC64LE, units::units, "the packaged units: upgrade and watchdog"),
@@ -169,8 +170,16 @@ fn network(lab: &mut Lab) {
 }
 
 fn nfs(lab: &mut Lab) {
-    let Mn { nfs, site, .. } = &mut lab.mn;
-    let build = Build::queue(&site.cli, "small-ppc64le");
+    outage(&mut lab.mn, "small-ppc64le");
+}
+
+/// The same over the agent's own mount, which is soft.
+fn minute(lab: &mut Lab) {
+    outage(&mut lab.mn, "small-x86_64");
+}
+
+fn outage(Mn { nfs, site, .. }: &mut Mn, osimage: &str) {
+    let build = Build::queue(&site.cli, osimage);
     build.is_in(1, "publish");
     nfs.stop();
     sleep(OUTAGE);
