@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::agent::AgentFacts;
 use crate::arch::Arch;
 
-/// How much longer programs take under qemu-user than on a processor of their own: a base system by mmdebstrap seven
-/// times the processor time; what decompresses and downloads on the node itself brings the whole build nearer to four.
-pub const SLOWER: &str = "4 to 8 times";
+/// How much longer programs take under qemu-user than on a processor of their own: a base system by mmdebstrap, with all
+/// that is fetched and decompressed by the node itself, four times; packages that are on the node nine; dracut fourteen
+/// (docs/PERFORMANCE.md).
+pub const SLOWER: &str = "4 to 14 times";
 
 /// An architecture that an agent may build for under emulation, as its administrator allows it by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
