@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use agent::preflight::export::OPTIONS;
 use tests::lab::Node;
-use tests::{AgentOptions, Cli, Web, text};
+use tests::{AgentOptions, Cli, Web};
 
 use crate::builds::took;
 use crate::stages::Lab;
@@ -79,14 +79,8 @@ pub(crate) fn publish(lab: &mut Lab) {
 /// The archive over gRPC, beside `dd` of as many bytes to the same disk: by an agent on this machine itself, as an emulated
 /// processor has nothing of what a real one has for TLS.
 pub(crate) fn upload(lab: &mut Lab) {
-    lab.mn.osimage("small", "x86_64", &[]);
     let site = &mut lab.mn.site;
-    let agents = site.cli.json("agents list");
-    if agents.as_array().is_some_and(|all| all.iter().any(|agent| text(agent, "name") == HERE)) {
-        site.start_agent(HERE);
-    } else {
-        site.agent_with(HERE, AgentOptions { install: "none", ..AgentOptions::default() });
-    }
+    site.agent_with(HERE, AgentOptions { install: "none", ..AgentOptions::default() });
     let packages = Web::serve(&site.install_dir().join("packages"));
     let pkgdir = format!("pkgdir=[trusted=yes] {} ./", packages.url("x86_64"));
     let mut genimage = vec!["genimage", "small-x86_64", "--discard-edits", "--agent", HERE, "--set", &pkgdir];

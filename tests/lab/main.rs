@@ -1,7 +1,7 @@
 //! `make lab`, `make lab-faults`, `make lab-rpm`, `make lab-bench`: build nodes of two architectures with real kernels, on one machine.
 //!
 //! What a run has done it doesn't do again: it is noted in the state folder ($LAB_STATE, else /var/tmp/imgctl-lab or the like), with
-//! the nodes' disks and the coordinator's store. `STAGE=name` does that stage alone, again; removing the folder begins
+//! the nodes' disks and the coordinator's store; `lab-bench` alone begins anew each time. `STAGE=name` does that stage alone, again; removing the folder begins
 //! anew.
 
 mod bench;
@@ -43,16 +43,16 @@ fn main() -> ExitCode {
         eprintln!("usage: lab [lab|faults|rpm|bench|site], or lab on NODE 'COMMAND'");
         return ExitCode::from(2);
     };
-    let state = State::open(&folder_of(&suite));
-    if suite == "bench" && !apart::is_inside() {
-        // Figures are of one run, and of the programs that are here now.
-        state.begin_anew();
-    }
     let wanted = std::env::var("STAGE").ok().filter(|name| !name.is_empty());
     if let Some(unknown) = wanted.as_ref().filter(|name| !stages.iter().any(|stage| stage.name == name.as_str())) {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         eprintln!("there is no stage {unknown}; there are {}", names.join(", "));
         return ExitCode::from(2);
+    }
+    let state = State::open(&folder_of(&suite));
+    if suite == "bench" && !apart::is_inside() {
+        // Figures are of one run, and of the programs that are here now.
+        state.begin_anew();
     }
     let todo: Vec<&Stage> = stages.iter().filter(|stage| is_to_run(stage, &state, wanted.as_deref())).collect();
     let arches: Vec<&str> =
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
         if let (None, Some(took)) = (&wanted, state.took(stage.name)) {
             println!("{}: {took:.0} s, in an earlier run", stage.name);
         }
+    }
+    if todo.is_empty() {
+        println!("every stage is done; remove {} to begin anew", state.folder().display());
+        return ExitCode::SUCCESS;
     }
     outside(&state, &suite, &arches)
 }
@@ -106,18 +110,16 @@ fn outside(state: &State, suite: &str, arches: &[&str]) -> ExitCode {
 
 fn inside(state: &State, todo: &[&Stage], arches: &[&str]) {
     let began = Instant::now();
-    if !todo.is_empty() {
-        let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
-        let mut lab = Lab::start(Mn::start(options), arches);
-        println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
-        for stage in todo {
-            println!("{} begins: {}", stage.name, stage.what);
-            let began = Instant::now();
-            (stage.run)(&mut lab);
-            let took = began.elapsed().as_secs_f64();
-            state.done(stage.name, took);
-            println!("{}: {took:.0} s", stage.name);
-        }
+    let options = MnOptions { folder: Some(state.folder().to_owned()), config: CONFIG.into() };
+    let mut lab = Lab::start(Mn::start(options), arches);
+    println!("nodes: {:.0} s (booted, agents connected)", began.elapsed().as_secs_f64());
+    for stage in todo {
+        println!("{} begins: {}", stage.name, stage.what);
+        let began = Instant::now();
+        (stage.run)(&mut lab);
+        let took = began.elapsed().as_secs_f64();
+        state.done(stage.name, took);
+        println!("{}: {took:.0} s", stage.name);
     }
     println!("all of it: {:.0} s", began.elapsed().as_secs_f64());
 }

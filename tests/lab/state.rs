@@ -10,7 +10,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Opens it, or makes it; a folder that holds other things is not taken for one, as suites clear theirs.
     pub(crate) fn open(folder: &Path) -> Self {
+        let holds_others =
+            !folder.join("done").is_dir() && fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
+        assert!(!holds_others, "{} is no state folder of the lab: name an empty one", folder.display());
         fs::create_dir_all(folder.join("done"))
             .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
         Self { folder: folder.to_owned() }
