@@ -28,7 +28,7 @@ dist: ## packages of a release, .deb and .rpm, for x86_64 and ppc64le in target/
 emulated: ## of the tests, the agent as a ppc64le program under qemu-user, with one whole build
 	deploy/tools/install.sh test
 	cargo build --workspace --bins --locked
-	cargo test --workspace --test emulated --locked -- --nocapture
+	cargo test --workspace --test nodes --locked -- emulated --nocapture
 
 lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	deploy/tools/install.sh lab

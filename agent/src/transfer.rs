@@ -72,9 +72,14 @@ pub enum TransferError {
         #[source]
         source: std::io::Error,
     },
-    /// Damaged on the way, or on ours.
-    #[error("the coordinator took in another archive than was sent")]
-    WrongUpload,
+    /// It could not be read to its end here, or was not written to its end there.
+    #[error("the coordinator took in {taken} of the archive's {bytes} bytes")]
+    WrongUpload {
+        /// Its size.
+        bytes: u64,
+        /// What the coordinator has of it.
+        taken: u64,
+    },
 }
 
 /// Fetches the plan with the digest that the coordinator named.
@@ -155,10 +160,8 @@ pub async fn archive(
             limit = stands_still(movement, limit) => return Err(TransferError::Still { limit }),
         };
         match answer {
-            Ok(answer) if answer.digest == product.digest.to_string() && answer.bytes == product.bytes => {
-                return Ok(());
-            }
-            Ok(_) => return Err(TransferError::WrongUpload),
+            Ok(answer) if answer.bytes == product.bytes => return Ok(()),
+            Ok(answer) => return Err(TransferError::WrongUpload { bytes: product.bytes, taken: answer.bytes }),
             Err(status) => {
                 tracing::info!(%attempt, error = status.message(), "the upload broke off");
                 tries.again(status)?;
@@ -235,7 +238,7 @@ async fn upload(
     answer.map(tonic::Response::into_inner)
 }
 
-/// An archive that can't be read ends the stream early, which the coordinator sees by its size and digest. There is room
+/// An archive that can't be read ends the stream early, which its size tells. There is room
 /// for a chunk only as the coordinator takes earlier ones, by the windows of HTTP/2.
 async fn read_chunks(
     mut file: tokio::fs::File,

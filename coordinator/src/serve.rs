@@ -37,6 +37,8 @@ const CALL_GRACE: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// HTTP/2 windows that keep a link of 1 Gbit/s and 30 ms busy.
 const WINDOW: u32 = 4 << 20;
+/// A chunk of an upload in one frame, not in sixteen.
+const FRAME: u32 = 512 << 10;
 
 /// Why the daemon can't run, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,7 @@ async fn serve_when(
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
+        .max_frame_size(Some(FRAME))
         .layer(auth)
         .add_routes(services.routes())
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());

@@ -7,14 +7,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use model::id::AttemptId;
 use proto::v1;
 use proto::v1::upload_message::Message;
-use sha2::{Digest as _, Sha256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+
+/// Chunks that may wait for the disk, 16 MiB of memory.
+const AHEAD: usize = 64;
+
+/// Chunks after which it is waited until the disk has them: else all of it would be left for the end.
+const STEP: usize = 32;
 
 /// The attempt that an upload is for.
 pub fn header(first: Option<v1::UploadMessage>) -> Result<AttemptId, Status> {
@@ -24,36 +32,33 @@ pub fn header(first: Option<v1::UploadMessage>) -> Result<AttemptId, Status> {
     }
 }
 
-/// Writes what comes, from the start, and calls it `path` when it is on disk; returns its size and digest. `held` is
-/// asked between chunks: an attempt that lost its lease stops writing. Each call writes a file of its own, as the
+/// Writes what comes, from the start, and calls it `path` when it is on disk; returns its size; its digest is compared when it is received.
+/// `held` is asked between chunks: an attempt that lost its lease stops writing. Each call writes a file of its own, as the
 /// handler of a broken connection may still be at work when the agent tries again.
 pub async fn write(
     path: &Path,
     inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
     held: impl Fn() -> bool,
-) -> Result<(u64, String), Status> {
-    let failed = |error: io::Error| {
-        Status::resource_exhausted(format!("cannot write the archive below the install root: {error}"))
-    };
-    let (mut file, aside) = Aside::create(path).await.map_err(failed)?;
-    let written = fill(&mut file, inbound, &held).await?;
-    file.sync_all().await.map_err(failed)?;
+) -> Result<u64, Status> {
+    let (file, aside) = Aside::create(path).await.map_err(failed)?;
+    let (chunks, inbox) = mpsc::channel(AHEAD);
+    // The disk has its share while more comes.
+    let writing = AbortOnDropHandle::new(tokio::spawn(write_all(file, inbox)));
+    let bytes = pass_on(chunks, inbound, &held).await?;
+    writing.await.map_err(|_| Status::internal("writing the archive ended in a panic"))?.map_err(failed)?;
     if !held() {
         return Err(lost());
     }
     aside.put(path).await.map_err(failed)?;
-    Ok(written)
+    Ok(bytes)
 }
 
-async fn fill(
-    file: &mut File,
+async fn pass_on(
+    chunks: mpsc::Sender<Bytes>,
     mut inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
     held: &impl Fn() -> bool,
-) -> Result<(u64, String), Status> {
-    let failed = |error: io::Error| {
-        Status::resource_exhausted(format!("cannot write the archive below the install root: {error}"))
-    };
-    let (mut bytes, mut digest) = (0u64, Sha256::new());
+) -> Result<u64, Status> {
+    let mut bytes = 0;
     while let Some(message) = inbound.next().await {
         let Some(Message::Data(data)) = message?.message else {
             return Err(Status::invalid_argument("after its header an upload has data alone"));
@@ -61,12 +66,29 @@ async fn fill(
         if !held() {
             return Err(lost());
         }
-        file.write_all(&data).await.map_err(failed)?;
-        digest.update(&data);
         bytes += data.len() as u64;
+        if chunks.send(data).await.is_err() {
+            // The disk refused what it had, of which the writing's end tells.
+            break;
+        }
     }
-    file.flush().await.map_err(failed)?;
-    Ok((bytes, format!("sha256:{}", hex::encode(digest.finalize()))))
+    Ok(bytes)
+}
+
+async fn write_all(mut file: File, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    let mut number = 0;
+    while let Some(chunk) = chunks.recv().await {
+        file.write_all(&chunk).await?;
+        number += 1;
+        if number % STEP == 0 {
+            file.sync_data().await?;
+        }
+    }
+    file.sync_all().await
+}
+
+fn failed(error: io::Error) -> Status {
+    Status::resource_exhausted(format!("cannot write the archive below the install root: {error}"))
 }
 
 fn lost() -> Status {
@@ -129,11 +151,10 @@ mod tests {
         let path = staging.join("1.1.tar.zst");
         symlink(&precious, &path).unwrap();
         let inbound = tokio_stream::iter([data("new "), data("bytes")]);
-        let (bytes, digest) = write(&path, inbound, || true).await.unwrap();
+        let bytes = write(&path, inbound, || true).await.unwrap();
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         assert_eq!((bytes, fs::read_to_string(&path).unwrap().as_str()), (9, "new bytes"));
         assert!(path.symlink_metadata().unwrap().is_file());
-        assert_eq!(digest, format!("sha256:{}", hex::encode(Sha256::digest("new bytes"))));
         assert_eq!(names(&staging), ["1.1.tar.zst"]);
     }
 

@@ -17,6 +17,8 @@ pub struct GuestOptions {
     pub name: &'static str,
     /// MiB.
     pub memory: u32,
+    /// Processors.
+    pub cpus: u8,
     /// The card on the host's side.
     pub tap: String,
     /// Of the card on its own side.
@@ -118,10 +120,10 @@ impl Guest {
                 "ttyS0"
             }
         };
-        let GuestOptions { name, memory, tap, mac, own } = &self.options;
+        let GuestOptions { name, memory, cpus, tap, mac, own } = &self.options;
         let path = |name: &str| self.folder.join(name).display().to_string();
-        // With more processors than one, QEMU 7.2 has crashed kernels.
-        command.args(["-accel", "tcg", "-smp", "1", "-m", &memory.to_string(), "-nodefaults", "-no-user-config"]);
+        let (cpus, memory) = (cpus.to_string(), memory.to_string());
+        command.args(["-accel", "tcg", "-smp", &cpus, "-m", &memory, "-nodefaults", "-no-user-config"]);
         command.args(["-display", "none", "-vga", "none", "-no-reboot", "-serial", "chardev:console"]);
         command.arg("-chardev").arg(format!("file,id=console,path={},append=on", path("console.log")));
         command.arg("-kernel").arg(self.disk.kernel()).arg("-initrd").arg(self.disk.initrd());

@@ -3,7 +3,7 @@
 //!
 //! Everything lives in namespaces that end with the process that made them ([`apart`]): bridge, taps, mounts, servers and
 //! guests. The management node is this machine in there: the coordinator and an NFS server. `make lab` and the test target
-//! `nfs` are made of these parts; neither needs KVM, an NFS client in this machine's kernel, or a way out for the nodes.
+//! `nodes` are made of these parts; neither needs KVM, an NFS client in this machine's kernel, or a way out for the nodes.
 
 pub mod apart;
 mod disks;

@@ -37,6 +37,8 @@ pub struct NodeOptions {
     pub number: u8,
     /// MiB.
     pub memory: u32,
+    /// Processors.
+    pub cpus: u8,
     /// Where its agent comes from.
     pub agent: AgentFrom,
     /// Who mounts the install root.
@@ -89,8 +91,9 @@ impl Node {
         tell_of_an_older_agent(&folder, is_new, &options.agent);
         let tap = network.tap(options.number);
         let mac = format!("52:54:00:61:00:{:02x}", options.number);
-        let guest = GuestOptions { name: options.name, memory: options.memory, tap: tap.clone(), mac, own };
-        Self { name: options.name, guest: Guest::new(&folder, disk, guest), tap }
+        let NodeOptions { name, memory, cpus, .. } = *options;
+        let guest = GuestOptions { name, memory, cpus, tap: tap.clone(), mac, own };
+        Self { name, guest: Guest::new(&folder, disk, guest), tap }
     }
 
     /// Waits until it is up, and lets its agent join and start; returns when it is connected.

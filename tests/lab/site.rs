@@ -30,8 +30,16 @@ pub(crate) fn open(state: &State) {
         .zip(NAMES.iter().zip(ARCHES))
         .map(|(number, (name, arch))| {
             let (agent, hosts) = (AgentFrom::Packages(packages.clone()), hosts.clone());
-            let options =
-                NodeOptions { name, number, memory: 2048, agent, mounts: Mounts::Agent, config: String::new(), hosts };
+            let options = NodeOptions {
+                name,
+                number,
+                memory: 2048,
+                cpus: 1,
+                agent,
+                mounts: Mounts::Agent,
+                config: String::new(),
+                hosts,
+            };
             let mut node = Node::new(&network, state.folder(), &disk(arch), &options);
             node.guest.switch_on();
             node

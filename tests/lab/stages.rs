@@ -84,8 +84,8 @@ impl Lab {
                 "ppc64le" => (2, "np", Mounts::Node, AgentFrom::Packages(packages())),
                 _ => (1, "nx", Mounts::Agent, AgentFrom::Workspace),
             };
-            let (config, hosts) = (String::new(), format!("{MN} mn\n"));
-            let options = NodeOptions { name, number, memory: 2048, agent, mounts, config, hosts };
+            let (config, hosts, cpus) = (String::new(), format!("{MN} mn\n"), cpus());
+            let options = NodeOptions { name, number, memory: 2048, cpus, agent, mounts, config, hosts };
             let mut node = Node::new(&mn.network, mn.site.folder(), &disk(arch), &options);
             node.guest.switch_on();
             mn.osimage("small", arch, &[]);
@@ -113,6 +113,11 @@ impl Lab {
     pub(crate) fn ppc64le(&mut self) -> (&mut Node, &mut Mn) {
         (self.nodes.last_mut().expect("there are nodes"), &mut self.mn)
     }
+}
+
+/// As many as the machine has, up to two.
+fn cpus() -> u8 {
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) { 2 } else { 1 }
 }
 
 /// The packages for ppc64le, which `make lab` made.

@@ -432,8 +432,7 @@ impl Sessions for Service {
                 return Err(Status::unavailable("the test said so"));
             }
         }
-        let digest = rootfs::digest::Digest::of(&bytes).to_string();
-        let answer = v1::UploadResponse { bytes: bytes.len() as u64, digest };
+        let answer = v1::UploadResponse { bytes: bytes.len() as u64 };
         self.seen.lock().unwrap().uploaded = bytes;
         Ok(Response::new(answer))
     }

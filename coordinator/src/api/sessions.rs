@@ -146,8 +146,8 @@ impl v1::sessions_server::Sessions for Sessions {
         let lease = self.leased(&agent, attempt)?;
         let path = staging::archive(&self.install_dir, &lease.staging, attempt);
         let held = || self.scheduler.lease(&agent, attempt).is_some() && self.still_joined(&agent, &print).is_ok();
-        let (bytes, digest) = upload::write(&path, inbound, held).await?;
-        Ok(Response::new(v1::UploadResponse { bytes, digest }))
+        let bytes = upload::write(&path, inbound, held).await?;
+        Ok(Response::new(v1::UploadResponse { bytes }))
     }
 }
 

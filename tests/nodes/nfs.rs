@@ -1,7 +1,7 @@
 //! One build node with a real kernel, which mounts the install root by NFS and builds through it.
 //!
 //! The node is a guest under emulation ([`tests::lab`]), its agent runs under systemd; the management node is this machine
-//! in a network of its own. What `make lab` does at length, with nodes of two architectures, is here in minutes.
+//! in a network of its own.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const WRITE: u64 = 1 << 20;
 /// How long something small may take on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-const NAME: &str = "a_node_builds_on_its_own_disk_and_publishes_over_nfs";
+const NAME: &str = "nfs::a_node_builds_on_its_own_disk_and_publishes_over_nfs";
 
 #[test]
 fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
@@ -35,6 +35,7 @@ fn a_node_builds_on_its_own_disk_and_publishes_over_nfs() {
         name: "n1",
         number: 1,
         memory: 1536,
+        cpus: 1,
         agent: AgentFrom::Workspace,
         mounts: Mounts::Agent,
         config: String::new(),
