@@ -32,19 +32,19 @@ emulated: ## of the tests, the agent as a ppc64le program under qemu-user, with 
 
 lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	deploy/tools/install.sh lab
-	deploy/dist/dist.sh target/lab-packages ppc64le
+	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab lab
 
 lab-faults: ## exports that squash root or are read-only, a server that is gone for good, the packaged units under systemd
 	deploy/tools/install.sh lab
-	deploy/dist/dist.sh target/lab-packages ppc64le
+	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab faults
 
 lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	deploy/tools/install.sh lab
-	deploy/dist/dist.sh target/lab-packages ppc64le
+	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
 

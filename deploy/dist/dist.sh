@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The packages of a release: programs, checks, .deb and .rpm, and their digests.
-# usage: dist.sh OUT [ARCH...]     ARCH: x86_64, ppc64le; both if none is named
+# usage: [PROFILE=release|quick] dist.sh OUT [ARCH...]     ARCH: x86_64, ppc64le; both if none is named
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,7 +19,7 @@ mkdir -p "$out"
 for arch; do
     arch=${arch/#ppc64le/powerpc64le}
     programs=target/programs/$arch
-    PROFILE=release deploy/dist/programs.sh "$arch" "$programs"
+    deploy/dist/programs.sh "$arch" "$programs"
     for program in imgctl imgctl-agent imgctl-coordinator; do
         deploy/dist/check.sh "$programs/$program" "$arch"
     done

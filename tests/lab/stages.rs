@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Node, NodeOptions, disk};
+use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Nfs, Node, NodeOptions, disk};
 use tests::{debian, text};
 
 use crate::builds::{Build, has_ended, stages};
@@ -44,8 +44,12 @@ pub(crate) fn of(suite: &str) -> Option<Vec<Stage>> {
         "lab" => vec![
             stage("agents", BOTH, agents, "nodes of two architectures have joined and see /install by NFS"),
             stage("build", BOTH, build, "one command builds for both, each on its own kernel"),
-            stage("network", PPC64LE, network, "the ppc64le node is cut off for 30 s while packages are installed"),
-            stage("nfs", PPC64LE, nfs, "the NFS server is gone for a minute while the archive is written"),
+            stage(
+                "outages",
+                PPC64LE,
+                outages,
+                "the network is gone while packages are installed, the NFS server at the end",
+            ),
             stage("killed", PPC64LE, killed, "the ppc64le node loses its power while packages are installed"),
         ],
         "faults" => vec![
@@ -163,7 +167,8 @@ fn build(lab: &mut Lab) {
     }
 }
 
-fn network(lab: &mut Lab) {
+/// One build that outlives both.
+fn outages(lab: &mut Lab) {
     let (node, mn) = lab.ppc64le();
     let build = Build::queue(&mn.site.cli, "small-ppc64le");
     build.is_in(1, "packages");
@@ -171,24 +176,22 @@ fn network(lab: &mut Lab) {
     node.cut(mn);
     sleep(CUT);
     node.mend(mn);
-    build.succeeds(1);
+    println!("  the network was gone for {CUT:?}");
+    outage(&mut mn.nfs, &build);
 }
 
-fn nfs(lab: &mut Lab) {
-    outage(&mut lab.mn, "small-ppc64le");
-}
-
-/// The same over the agent's own mount, which is soft.
+/// Over the agent's own mount, which is soft.
 fn minute(lab: &mut Lab) {
-    outage(&mut lab.mn, "small-x86_64");
+    let Mn { nfs, site, .. } = &mut lab.mn;
+    outage(nfs, &Build::queue(&site.cli, "small-x86_64"));
 }
 
-fn outage(Mn { nfs, site, .. }: &mut Mn, osimage: &str) {
-    let build = Build::queue(&site.cli, osimage);
+fn outage(nfs: &mut Nfs, build: &Build<'_>) {
     build.is_in(1, "publish");
     nfs.stop();
     sleep(OUTAGE);
     nfs.begin(Access::Full);
+    println!("  the NFS server was gone for {OUTAGE:?}");
     build.succeeds(1);
 }
 

@@ -76,10 +76,13 @@ impl Desk {
         survey: Survey,
     ) -> Result<(), StoreError> {
         let survey = Survey { conditions: clip::conditions(survey.conditions), ..survey };
-        if !self.links.survey(agent, session, &survey, Instant::now()) {
-            return Ok(());
-        }
+        let Some(before) = self.links.survey(agent, session, &survey, Instant::now()) else { return Ok(()) };
         let Survey { install, conditions } = survey;
+        for gone in before.iter().filter(|old| old.effect > Effect::Note) {
+            if !conditions.iter().any(|condition| condition.name == gone.name) {
+                tracing::info!(%agent, "{} is over", gone.name);
+            }
+        }
         for condition in conditions.iter().filter(|condition| condition.effect > Effect::Note) {
             tracing::warn!(%agent, effect = condition.effect.as_str(), "{condition}");
         }

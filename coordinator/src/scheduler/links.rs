@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::agent::{AgentRecord, AgentState, Survey};
+use model::agent::{AgentRecord, AgentState, Condition, Survey};
 use model::id::AttemptId;
 use model::name::AgentName;
 use model::stage::Stage;
@@ -176,18 +176,23 @@ impl Links {
         }
     }
 
-    /// What its preflight found; false: nothing new, or not said on its newest session.
-    pub(super) fn survey(&mut self, agent: &AgentName, session: SessionId, survey: &Survey, now: Instant) -> bool {
+    /// What its preflight found; gives what it had found before. `None`: nothing new, or not said on its newest session.
+    pub(super) fn survey(
+        &mut self,
+        agent: &AgentName,
+        session: SessionId,
+        survey: &Survey,
+        now: Instant,
+    ) -> Option<Vec<Condition>> {
         if !self.heard(agent, session, now) {
-            return false;
+            return None;
         }
-        let Some(facts) = self.by_name.get_mut(agent).and_then(|link| link.record.facts.as_mut()) else { return false };
+        let facts = self.by_name.get_mut(agent)?.record.facts.as_mut()?;
         if facts.install == survey.install && facts.conditions == survey.conditions {
-            return false;
+            return None;
         }
         facts.install = survey.install;
-        facts.conditions.clone_from(&survey.conditions);
-        true
+        Some(std::mem::replace(&mut facts.conditions, survey.conditions.clone()))
     }
 
     /// It is drained, or no more. One that has never connected becomes known by it.
