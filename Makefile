@@ -23,9 +23,9 @@ medium: ## a small install medium like Enterprise Linux 9, made of Debian packag
 	cargo run -q -p tests --example medium --locked -- $(DIR) $(ARCH)
 
 dist: ## packages of a release, .deb and .rpm, for x86_64 and ppc64le in target/dist-packages; ARCH=ppc64le makes those of one
-	deploy/dist/dist.sh target/dist-packages $(ARCH)
+	PROFILE=release QUICK= deploy/dist/dist.sh target/dist-packages $(ARCH)
 
-emulated: ## of the tests, the agent as a ppc64le program under qemu-user, with one whole build
+emulated: ## of the tests, ppc64le under qemu-user: by an agent of this machine, and by one that is a ppc64le program itself
 	deploy/tools/install.sh test
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test nodes --locked -- emulated --nocapture

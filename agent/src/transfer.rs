@@ -238,8 +238,8 @@ async fn upload(
     answer.map(tonic::Response::into_inner)
 }
 
-/// An archive that can't be read ends the stream early, which its size tells. There is room
-/// for a chunk only as the coordinator takes earlier ones, by the windows of HTTP/2.
+/// An archive that can't be read ends the stream early, which is seen as the coordinator tells how much it has. There is room
+/// for a chunk only as it takes earlier ones, by the windows of HTTP/2.
 async fn read_chunks(
     mut file: tokio::fs::File,
     attempt: AttemptId,

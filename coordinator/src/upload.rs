@@ -7,10 +7,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use model::id::AttemptId;
-use proto::v1;
 use proto::v1::upload_message::Message;
+use proto::{CHUNK, v1};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
@@ -18,11 +17,11 @@ use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-/// Chunks that may wait for the disk, 16 MiB of memory.
-const AHEAD: usize = 64;
+/// Chunks that may wait for the disk, 8 MiB of memory.
+const AHEAD: usize = 32;
 
-/// Chunks after which it is waited until the disk has them: else all of it would be left for the end.
-const STEP: usize = 32;
+/// Bytes after which it is waited until the disk has them: else all of it would be left for the end.
+const STEP: usize = 8 << 20;
 
 /// The attempt that an upload is for.
 pub fn header(first: Option<v1::UploadMessage>) -> Result<AttemptId, Status> {
@@ -41,11 +40,7 @@ pub async fn write(
     held: impl Fn() -> bool,
 ) -> Result<u64, Status> {
     let (file, aside) = Aside::create(path).await.map_err(failed)?;
-    let (chunks, inbox) = mpsc::channel(AHEAD);
-    // The disk has its share while more comes.
-    let writing = AbortOnDropHandle::new(tokio::spawn(write_all(file, inbox)));
-    let bytes = pass_on(chunks, inbound, &held).await?;
-    writing.await.map_err(|_| Status::internal("writing the archive ended in a panic"))?.map_err(failed)?;
+    let bytes = fill(file, inbound, &held).await?;
     if !held() {
         return Err(lost());
     }
@@ -53,8 +48,21 @@ pub async fn write(
     Ok(bytes)
 }
 
+/// The disk has its share while more comes.
+async fn fill(
+    file: File,
+    inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
+    held: &impl Fn() -> bool,
+) -> Result<u64, Status> {
+    let (chunks, inbox) = mpsc::channel(AHEAD);
+    let writing = AbortOnDropHandle::new(tokio::spawn(write_all(file, inbox)));
+    let bytes = pass_on(chunks, inbound, held).await?;
+    writing.await.map_err(|_| Status::internal("writing the archive was broken off"))?.map_err(failed)?;
+    Ok(bytes)
+}
+
 async fn pass_on(
-    chunks: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Vec<u8>>,
     mut inbound: impl Stream<Item = Result<v1::UploadMessage, Status>> + Unpin,
     held: &impl Fn() -> bool,
 ) -> Result<u64, Status> {
@@ -63,11 +71,15 @@ async fn pass_on(
         let Some(Message::Data(data)) = message?.message else {
             return Err(Status::invalid_argument("after its header an upload has data alone"));
         };
+        if data.len() > CHUNK {
+            return Err(Status::invalid_argument(format!("a chunk of an upload has at most {CHUNK} bytes")));
+        }
         if !held() {
             return Err(lost());
         }
         bytes += data.len() as u64;
-        if chunks.send(data).await.is_err() {
+        // A copy: what was received may be a small part of a large message, all of which it would keep.
+        if chunks.send(data.to_vec()).await.is_err() {
             // The disk refused what it had, of which the writing's end tells.
             break;
         }
@@ -75,15 +87,19 @@ async fn pass_on(
     Ok(bytes)
 }
 
-async fn write_all(mut file: File, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut number = 0;
+async fn write_all(mut file: File, mut chunks: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    let mut unsynced = 0;
     while let Some(chunk) = chunks.recv().await {
         file.write_all(&chunk).await?;
-        number += 1;
-        if number % STEP == 0 {
+        unsynced += chunk.len();
+        if unsynced >= STEP {
+            // Syncing alone would not tell that the last write failed, which a thread does.
+            file.flush().await?;
             file.sync_data().await?;
+            unsynced = 0;
         }
     }
+    file.flush().await?;
     file.sync_all().await
 }
 
@@ -156,6 +172,40 @@ mod tests {
         assert_eq!((bytes, fs::read_to_string(&path).unwrap().as_str()), (9, "new bytes"));
         assert!(path.symlink_metadata().unwrap().is_file());
         assert_eq!(names(&staging), ["1.1.tar.zst"]);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_refuses_fails_an_upload_at_its_end_or_before() {
+        for chunks in [1, usize::MAX] {
+            let file = File::open(tempfile::NamedTempFile::new().unwrap().path()).await.unwrap(); // For reading alone.
+            let inbound = tokio_stream::iter(std::iter::repeat_with(|| data("more")).take(chunks));
+            let refused = fill(file, inbound, &|| true).await.unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{chunks}");
+            assert!(refused.message().starts_with("cannot write the archive below the install root: "), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_of_it_is_written_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.1.tar.zst");
+        let chunks = (3 * STEP).div_ceil(CHUNK) + AHEAD;
+        let texts: Vec<String> = (0..chunks).map(|number| number.to_string().repeat(CHUNK / 4)).collect();
+        let inbound = tokio_stream::iter(texts.iter().map(|text| data(text)).collect::<Vec<_>>());
+        let bytes = write(&path, inbound, || true).await.unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert_eq!(bytes, written.len() as u64);
+        assert!(written == texts.concat(), "{bytes} bytes came in another order");
+    }
+
+    #[tokio::test]
+    async fn chunks_that_are_too_large_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.1.tar.zst");
+        for (bytes, taken) in [(CHUNK, true), (CHUNK + 1, false)] {
+            let inbound = tokio_stream::iter([data(&"a".repeat(bytes))]);
+            assert_eq!(write(&path, inbound, || true).await.is_ok(), taken, "{bytes} bytes");
+        }
     }
 
     #[tokio::test]

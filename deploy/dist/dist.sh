@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The packages of a release: programs, checks, .deb and .rpm, and their digests.
-# usage: [PROFILE=release|quick] dist.sh OUT [ARCH...]     ARCH: x86_64, ppc64le; both if none is named
+# usage: [PROFILE=release|quick] [QUICK=1] dist.sh OUT [ARCH...]     ARCH: x86_64, ppc64le; both if none is named
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -37,6 +37,13 @@ impl<'a> Build<'a> {
         });
     }
 
+    /// Whether it is in a stage now, in its last attempt.
+    pub(crate) fn is_still_in(&self, stage: &str) -> bool {
+        let build = self.show().unwrap_or_default();
+        let stages = build["attempts"].as_array().and_then(|attempts| attempts.last()?["stages"].as_array().cloned());
+        stages.into_iter().flatten().any(|entry| entry["stage"] == stage && entry["status"] == "running")
+    }
+
     /// Waits until its log holds a line with these words.
     pub(crate) fn says(&self, words: &str) {
         eventually(&format!("build {} to say {words}", self.id), BUILD, || {
@@ -56,8 +63,8 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Waits for its end, which must be a good one at this attempt.
-    pub(crate) fn succeeds(&self, attempts: usize) {
+    /// Waits for its end, which must be a good one at this attempt; gives it.
+    pub(crate) fn succeeds(&self, attempts: usize) -> Value {
         let build = eventually(&format!("build {} to end", self.id), BUILD, || {
             std::thread::sleep(Duration::from_secs(1));
             let build = self.show()?;
@@ -67,6 +74,7 @@ impl<'a> Build<'a> {
         let made = build["attempts"].as_array().map_or(0, Vec::len);
         assert_eq!(made, attempts, "attempts of build {}:\n{build:#}", self.id);
         println!("  build {} took {:.0} s: {}", self.id, self.began.elapsed().as_secs_f64(), stages(&build));
+        build
     }
 
     fn show(&self) -> Option<Value> {

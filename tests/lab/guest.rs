@@ -122,6 +122,7 @@ impl Guest {
         };
         let GuestOptions { name, memory, cpus, tap, mac, own } = &self.options;
         let path = |name: &str| self.folder.join(name).display().to_string();
+        // QEMU 7.2 has crashed kernels of 6.12 with two processors and `-cpu max`; 6.1 has run well with this one, and so has ppc64le.
         let (cpus, memory) = (cpus.to_string(), memory.to_string());
         command.args(["-accel", "tcg", "-smp", &cpus, "-m", &memory, "-nodefaults", "-no-user-config"]);
         command.args(["-display", "none", "-vga", "none", "-no-reboot", "-serial", "chardev:console"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Nfs, Node, NodeOptions, disk};
 use tests::{debian, text};
 
-use crate::builds::{Build, has_ended, stages};
+use crate::builds::{Build, has_ended, stages, took};
 use crate::{ARCHES, bench, exports, rpm, units};
 
 /// How long the network is gone.
@@ -175,6 +175,7 @@ fn outages(lab: &mut Lab) {
     build.says("Unpacking ");
     node.cut(mn);
     sleep(CUT);
+    assert!(build.is_still_in("packages"), "they were installed while the network was gone");
     node.mend(mn);
     println!("  the network was gone for {CUT:?}");
     outage(&mut mn.nfs, &build);
@@ -192,7 +193,8 @@ fn outage(nfs: &mut Nfs, build: &Build<'_>) {
     sleep(OUTAGE);
     nfs.begin(Access::Full);
     println!("  the NFS server was gone for {OUTAGE:?}");
-    build.succeeds(1);
+    let publish = took(&build.succeeds(1), "publish");
+    assert!(publish >= OUTAGE.as_secs_f64(), "publishing took {publish} s: it was over before");
 }
 
 fn killed(lab: &mut Lab) {

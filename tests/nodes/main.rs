@@ -1,5 +1,5 @@
-//! Build nodes that this machine isn't, each with one whole build: one with a kernel of its own and the install root by NFS, and one
-//! of another architecture. What `make lab` does at length is here in minutes, and both at once, as each takes one processor.
+//! Build nodes that this machine isn't: one with a kernel of its own and the install root by NFS, and ones for another
+//! architecture. What `make lab` does at length is here in minutes, and both at once, as a build takes one processor.
 
 mod binfmt;
 mod emulated;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::agent::{AgentFacts, AgentRecord, AgentView, AgentWork, Drained, Effect, Survey};
+use model::agent::{AgentFacts, AgentRecord, AgentView, AgentWork, Condition, Drained, Effect, Survey};
 use model::id::{AttemptId, BuildId};
 use model::name::AgentName;
 use tokio::time::Instant;
@@ -78,14 +78,12 @@ impl Desk {
         let survey = Survey { conditions: clip::conditions(survey.conditions), ..survey };
         let Some(before) = self.links.survey(agent, session, &survey, Instant::now()) else { return Ok(()) };
         let Survey { install, conditions } = survey;
-        for gone in before.iter().filter(|old| old.effect > Effect::Note) {
-            if !conditions.iter().any(|condition| condition.name == gone.name) {
+        for gone in matter(&before) {
+            if !matter(&conditions).any(|condition| condition.name == gone.name) {
                 tracing::info!(%agent, "{} is over", gone.name);
             }
         }
-        for condition in conditions.iter().filter(|condition| condition.effect > Effect::Note) {
-            tracing::warn!(%agent, effect = condition.effect.as_str(), "{condition}");
-        }
+        warn_of(agent, &conditions);
         let found = move |facts| AgentFacts { install, conditions: conditions.clone(), ..facts };
         let change = |record: AgentRecord| AgentRecord { facts: record.facts.map(&found), ..record };
         match self.parts.store.change_agent(agent, change).await {
@@ -128,5 +126,17 @@ impl Desk {
         }
         tracing::info!(%agent, in_hand = work.len(), "removed");
         Ok(work)
+    }
+}
+
+/// Those that keep an agent from something.
+fn matter(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    conditions.iter().filter(|condition| condition.effect > Effect::Note)
+}
+
+/// In the coordinator's log.
+pub(super) fn warn_of(agent: &AgentName, conditions: &[Condition]) {
+    for condition in matter(conditions) {
+        tracing::warn!(%agent, effect = condition.effect.as_str(), "{condition}");
     }
 }

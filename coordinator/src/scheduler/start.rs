@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::clip;
 use super::desk::Desk;
+use super::fleet::warn_of;
 use super::{Greeting, Refused, ToAgent, Welcome};
 use crate::clock::now_ms;
 use crate::queue;
@@ -33,6 +34,7 @@ impl Desk {
         let dropping = running.iter().copied().filter(|attempt| !goes_on(attempt)).collect();
         let session = self.links.open(record, outbox, dropping, Instant::now());
         tracing::info!(%agent, session, running = running.len(), lost = lost.len(), "connected");
+        warn_of(&agent, &facts.conditions);
         let mut resume = Vec::new();
         for (attempt, last_event, begun) in held {
             if running.contains(&attempt) {
