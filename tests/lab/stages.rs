@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Nfs, Node, NodeOptions, disk};
-use tests::{debian, text};
+use tests::{debian, eventually, text};
 
 use crate::builds::{Build, has_ended, stages, took};
 use crate::{ARCHES, bench, exports, rpm, units};
@@ -206,8 +206,9 @@ fn killed(lab: &mut Lab) {
     println!("  the node is off");
     node.guest.boot(BOOT);
     build.succeeds(2);
-    let left = node
-        .guest
-        .ok("ls -A /var/lib/imgctl-agent/scratch; findmnt --noheadings --list | grep -c scratch || true", SHORT);
-    assert_eq!(left.trim(), "0", "what is left in the scratch folder, and mounts in it");
+    // A tree takes some seconds to go, after its build has ended.
+    eventually("scratch folder and mounts to be cleared", SHORT, || {
+        let look = "ls -A /var/lib/imgctl-agent/scratch; findmnt --noheadings --list | grep -c scratch || true";
+        (node.guest.ok(look, SHORT).trim() == "0").then_some(())
+    });
 }
