@@ -30,22 +30,18 @@ emulated: ## of the tests, ppc64le under qemu-user: by an agent of this machine,
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test nodes --locked -- emulated --nocapture
 
-lab: ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
+lab-parts:
 	deploy/tools/install.sh lab
 	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
 	cargo build --workspace --bins --example lab --locked
+
+lab: lab-parts ## nodes with x86_64 and ppc64le kernels under emulation, /install over NFS; STAGE= repeats one stage; resumes in LAB_STATE
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab lab
 
-lab-faults: ## exports that squash root or are read-only, a server that is gone for good, the packaged units under systemd
-	deploy/tools/install.sh lab
-	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
-	cargo build --workspace --bins --example lab --locked
+lab-faults: lab-parts ## exports that squash root or are read-only, a server that is gone for good, the packaged units under systemd
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab faults
 
-lab-rpm: ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
-	deploy/tools/install.sh lab
-	QUICK=1 PROFILE=quick deploy/dist/dist.sh target/lab-packages ppc64le
-	cargo build --workspace --bins --example lab --locked
+lab-rpm: lab-parts ## an image like Enterprise Linux's, made by dnf on the lab's ppc64le node
 	STAGE=$(STAGE) $${CARGO_TARGET_DIR:-target}/debug/examples/lab rpm
 
 lab-bench: ## local scratch beside NFS on the lab's x86_64 node, publishing and uploading beside dd; figures of a release
@@ -69,4 +65,4 @@ bench: ## the figures of docs/PERFORMANCE.md, beside those of peers; SECTION= pi
 	[ "$(SECTION)" = pack ] || cargo bench -p tests --bench system --locked -- $(SECTION)
 	[ -n "$(filter-out pack,$(SECTION))" ] || tests/benches/pack.sh "$$(find $${DEMO_STATE:-/var/tmp/imgctl-demo}/install/netboot -maxdepth 4 -path "*/compute/rootimg" -print -quit)/"
 
-.PHONY: help demo test chaos medium dist emulated lab lab-faults lab-rpm lab-bench lab-site lint bench
+.PHONY: help demo test chaos medium dist emulated lab-parts lab lab-faults lab-rpm lab-bench lab-site lint bench

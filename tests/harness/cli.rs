@@ -93,3 +93,13 @@ impl Ran {
         self
     }
 }
+
+/// How many seconds a stage of the last attempt took.
+pub fn took(build: &Value, stage: &str) -> f64 {
+    let last = build["attempts"].as_array().and_then(|attempts| attempts.last()).expect("there is an attempt");
+    let stages = last["stages"].as_array().expect("it has stages");
+    let found =
+        stages.iter().find(|entry| entry["stage"] == stage).unwrap_or_else(|| panic!("no {stage} in {build:#}"));
+    let ms = |field: &str| found[field].as_i64().unwrap_or_default();
+    (ms("ended_ms") - ms("started_ms")) as f64 / 1000.0
+}

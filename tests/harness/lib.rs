@@ -15,7 +15,7 @@ mod site;
 mod wait;
 mod web;
 
-pub use cli::{Cli, Ran};
+pub use cli::{Cli, Ran, took};
 pub use fixture::{arch, debian, mirrors};
 pub use process::{Daemon, binary};
 pub use site::{AgentOptions, CLEARED, Site, SiteOptions, join, text};

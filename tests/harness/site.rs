@@ -257,8 +257,12 @@ impl Site {
 
     /// The rootimgdir that such an osimage has by default.
     pub fn rootimgdir(&self, name: &str) -> PathBuf {
-        let (_, version) = debian();
-        self.install_dir.join("netboot").join(format!("debian{version}")).join(arch()).join(name)
+        self.rootimgdir_of(name, arch())
+    }
+
+    /// The same of an architecture.
+    pub fn rootimgdir_of(&self, name: &str, arch: &str) -> PathBuf {
+        self.install_dir.join(format!("netboot/debian{}/{arch}/{name}", debian().1))
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use agent::preflight::export::OPTIONS;
 use tests::lab::Node;
-use tests::{AgentOptions, Cli, Web};
+use tests::{AgentOptions, Cli, Web, took};
 
-use crate::builds::took;
 use crate::stages::Lab;
 
 /// How long one measurement may take.

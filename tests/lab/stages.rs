@@ -6,9 +6,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::lab::{Access, AgentFrom, MN, Mn, Mounts, Nfs, Node, NodeOptions, disk};
-use tests::{debian, eventually, text};
+use tests::{eventually, text, took};
 
-use crate::builds::{Build, has_ended, stages, took};
+use crate::builds::{Build, has_ended, stages};
 use crate::{ARCHES, bench, exports, rpm, units};
 
 /// How long the network is gone.
@@ -146,8 +146,7 @@ fn build(lab: &mut Lab) {
     let end: Vec<&str> = ran.out.lines().rev().take(40).collect();
     end.iter().rev().for_each(|line| println!("  {line}"));
     for arch in ARCHES {
-        let place = format!("netboot/debian{}/{arch}/small", debian().1);
-        let dir = lab.mn.site.install_dir().join(place);
+        let dir = lab.mn.site.rootimgdir_of("small", arch);
         for artefact in ["kernel", "initrd-stateless.gz", "initrd-statelite.gz", "rootimg.cpio.gz"] {
             let size = fs::metadata(dir.join(artefact)).map_or(0, |file| file.len());
             assert!(size > 1 << 20, "{} is {size} bytes", dir.join(artefact).display());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use model::emulation::SLOWER;
 use serde_json::Value;
 use tests::packages::{self, Packages};
-use tests::{AgentOptions, Site, Web, arch, debian, eventually, text};
+use tests::{AgentOptions, Site, Web, arch, debian, eventually, text, took};
 
 use crate::binfmt::Registered;
 
@@ -35,13 +35,13 @@ fn an_agent_of_ppc64le_under_emulation_builds_and_says_so() {
     it_is_refused_where_nobody_may_emulate(&mut site);
     an_x86_64_agent_whose_emulation_does_not_work_says_what_to_do(&mut site);
     an_x86_64_agent_that_may_emulate_is_said_to(&site);
-    it_builds(&site, "genimage", 1);
+    it_builds(&site, "genimage", 1, "x1");
     what_it_left_says_how_it_was_built(&site, "x1", 1);
     site.agent_daemon("x1").stop();
     site.cli.ok("agents rm x1");
     let program = program.join().expect("it compiles");
     the_emulated_agent_says_so_and_needs_to_be_allowed(&mut site, &program);
-    it_builds(&site, "build", 2);
+    it_builds(&site, "build", 2, "p1");
     what_it_left_says_how_it_was_built(&site, "p1", 2);
     nodes_can_boot_it(&site);
     it_is_slower_than_a_native_build(&mut site);
@@ -117,8 +117,9 @@ fn the_emulated_agent_says_so_and_needs_to_be_allowed(site: &mut Site, program: 
     site.start_agent("p1");
 }
 
-fn it_builds(site: &Site, verb: &str, id: u64) {
-    site.cli.run(&format!("{verb} far --detach")).succeeded().says("would build it under emulation on x86_64");
+fn it_builds(site: &Site, verb: &str, id: u64, agent: &str) {
+    let said = format!("{agent} would build it under emulation on x86_64");
+    site.cli.run(&format!("{verb} far --detach")).succeeded().says(&said);
     let build = eventually("the build to end", BUILT, || {
         std::thread::sleep(Duration::from_secs(1));
         let build = site.cli.json(&format!("builds show {id}"));
@@ -132,12 +133,11 @@ fn it_builds(site: &Site, verb: &str, id: u64) {
     assert!(second.starts_with("warning: built under emulation: programs of ppc64le ran on x86_64"), "{second}");
     let warnings = build["warnings"].as_array().expect("a list");
     assert!(warnings.iter().any(|one| one.as_str().is_some_and(|one| one.contains(SLOWER))), "{warnings:?}");
-    let agent = text(&build["attempts"][0], "agent").to_owned();
-    site.scratch_is_cleared(&agent);
+    site.scratch_is_cleared(agent);
 }
 
 fn what_it_left_says_how_it_was_built(site: &Site, agent: &str, generation: u32) {
-    let dir = rootimgdir(site).join(format!(".generations/{generation}"));
+    let dir = site.rootimgdir_of("far", ARCH).join(format!(".generations/{generation}"));
     let record = fs::read_to_string(dir.join("build.json")).expect("there is a record");
     let record: Value = serde_json::from_str(&record).expect("it is JSON");
     assert_eq!(record["emulation"]["on"], "x86_64");
@@ -148,12 +148,8 @@ fn what_it_left_says_how_it_was_built(site: &Site, agent: &str, generation: u32)
     assert_eq!((program[5], program[18]), (1, 21), "they are of ppc64le");
 }
 
-fn rootimgdir(site: &Site) -> PathBuf {
-    site.install_dir().join(format!("netboot/debian{}/{ARCH}/far", debian().1))
-}
-
 fn nodes_can_boot_it(site: &Site) {
-    let dir = rootimgdir(site);
+    let dir = site.rootimgdir_of("far", ARCH);
     let manifest = fs::read_to_string(dir.join("current/manifest.json")).expect("there is a manifest");
     assert!(
         manifest.lines().next().is_some_and(|head| head.contains("\"emulated_on\":\"x86_64\"")),
@@ -175,14 +171,6 @@ fn it_is_slower_than_a_native_build(site: &mut Site) {
         println!("{stage}: {emulated:.1} s emulated, {native:.1} s native, {:.1} times", emulated / native);
         assert!(emulated > native, "the native {stage} took {native:.1} s, the emulated one {emulated:.1} s");
     }
-}
-
-/// How many seconds a stage took.
-fn took(build: &Value, stage: &str) -> f64 {
-    let stages = build["attempts"][0]["stages"].as_array().expect("it has stages");
-    let found = stages.iter().find(|entry| entry["stage"] == stage).expect("it is one of them");
-    let ms = |field: &str| found[field].as_i64().expect("a time");
-    (ms("ended_ms") - ms("started_ms")) as f64 / 1000.0
 }
 
 fn agent(site: &Site, name: &str) -> Value {
