@@ -9,9 +9,9 @@ use crate::agent::AgentFacts;
 use crate::arch::Arch;
 
 /// How much longer programs take under qemu-user than on a processor of their own: a base system by mmdebstrap, with all
-/// that is fetched and decompressed by the node itself, four times; packages that are on the node nine; dracut fourteen
+/// that is fetched and decompressed by the node itself, four times; packages that are on the node nine; dracut fifteen
 /// (docs/PERFORMANCE.md).
-pub const SLOWER: &str = "4 to 14 times";
+pub const SLOWER: &str = "4 to 15 times";
 
 /// An architecture that an agent may build for under emulation, as its administrator allows it by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
